@@ -1,0 +1,1 @@
+"""Exact theory of mixup, and experiments that test it."""
