@@ -20,7 +20,8 @@ class Step:
 
     Attributes:
         expression: A sympy expression, proved equal to the step before, or an equation `sp.Eq(lhs, rhs)`, proved
-            by itself, after which the chain goes on with its right-hand side.
+            by itself, after which the chain goes on with its right-hand side (write `evaluate=False`, or sympy
+            shortens an equation it sees through to `true`).
         reason: Why the step holds, in words.
         cases: Exact results of enumeration, each a pair (substitutions, value); the expression must equal every
             value exactly. A step with cases starts a new chain: what was counted cannot be simplified.
@@ -80,7 +81,7 @@ class Derivation:
                         f"{sp.sstr(left)} is not {sp.sstr(right)}."
                     )
                 proved += 1
-            previous = _right(step.expression)
+            previous = None if step.expression in (sp.true, sp.false) else _right(step.expression)
         if not proved:
             raise DerivationError(f"{self.claim!r} proves nothing: it needs two steps, an equation, or cases.")
         return self
@@ -90,7 +91,9 @@ class Derivation:
         """Yield the pairs that must be equal for this step to stand."""
         for substitutions, value in step.cases:
             yield _right(step.expression).subs(substitutions), value, f" at {substitutions}"
-        if isinstance(step.expression, sp.Equality):
+        if step.expression in (sp.true, sp.false):  # sympy decided the equation while it was being written
+            yield sp.Integer(step.expression == sp.true), sp.Integer(1), ""
+        elif isinstance(step.expression, sp.Equality):
             yield step.expression.lhs, step.expression.rhs, ""
         elif not step.cases and previous is not None:
             yield previous, step.expression, ""

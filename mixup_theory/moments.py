@@ -6,12 +6,17 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln
 
 from ._checks import as_result, check_alpha, check_integer, check_positive
+from .derivation import Derivation, Step
 
 __all__ = [
+    "derive_shrink_factor",
+    "derive_var_lam",
+    "derive_var_q",
     "lam_moment",
     "mean_p",
     "mean_p_squared",
@@ -245,3 +250,80 @@ def size_biased_moment(k: int, m: int, alpha: ArrayLike) -> Any:
     check_alpha(alpha)
     k, m = check_integer("k", k, 0), check_integer("m", m, 0)
     return as_result(2 * np.asarray(lam_moment(k + 1, m, alpha)))
+
+
+def _moment_steps(integrand: sp.Expr, closed: sp.Expr, a: sp.Symbol) -> tuple[Step, Step, Step]:
+    """Write E g(lam) for a polynomial g as Beta functions, then as a rational function of alpha."""
+    lam = sp.Symbol("lambda", positive=True)
+    terms = sp.Poly(sp.expand(integrand.subs(sp.Symbol("lam"), lam)), lam).terms()
+    betas = sum(c * sp.beta(a + k, a) / sp.beta(a, a) for (k,), c in terms)
+    gammas = sum(c * sp.rf(a, k) / sp.rf(2 * a, k) for (k,), c in terms)
+    return (
+        Step(betas, "expand in powers of lam; each moment is a ratio of Beta functions"),
+        Step(gammas, "rising factorials"),
+        Step(closed, "simplify"),
+    )
+
+
+def derive_shrink_factor() -> Derivation:
+    r"""Derive :math:`s(\alpha) = E[\lambda^2+(1-\lambda)^2] = (\alpha+1)/(2\alpha+1)`.
+
+    Returns:
+        The derivation; its end is `shrink_factor`.
+
+    References:
+        theory A.1.
+
+    Example:
+        >>> derive_shrink_factor().verify().result
+        (alpha + 1)/(2*alpha + 1)
+    """
+    a, lam = sp.Symbol("alpha", positive=True), sp.Symbol("lam")
+    steps = _moment_steps(lam**2 + (1 - lam) ** 2, (a + 1) / (2 * a + 1), a)
+    return Derivation("The shrink factor is s(alpha).", ("lam ~ Beta(alpha, alpha)", "alpha > 0"), steps)
+
+
+def derive_var_lam() -> Derivation:
+    r"""Derive :math:`\mathrm{Var}\,\lambda = 1/(4(2\alpha+1))`.
+
+    Returns:
+        The derivation; its end is `var_lam`.
+
+    References:
+        theory A.1.
+
+    Example:
+        >>> derive_var_lam().verify().result
+        1/(8*alpha + 4)
+    """
+    a, lam = sp.Symbol("alpha", positive=True), sp.Symbol("lam")
+    steps = _moment_steps((lam - sp.Rational(1, 2)) ** 2, 1 / (4 * (2 * a + 1)), a)
+    return Derivation("lam has variance 1/(4(2 alpha + 1)).", ("lam ~ Beta(alpha, alpha)", "alpha > 0"), steps)
+
+
+def derive_var_q() -> Derivation:
+    r"""Derive :math:`\mathrm{Var}\,q = \alpha/((2\alpha+1)^2(2\alpha+3))`, :math:`q=\lambda^2+(1-\lambda)^2`.
+
+    Returns:
+        The derivation; its end is `var_q`.
+
+    References:
+        theory section 0.
+
+    Example:
+        >>> derive_var_q().verify().result
+        alpha/((2*alpha + 1)**2*(2*alpha + 3))
+    """
+    a, lam = sp.Symbol("alpha", positive=True), sp.Symbol("lam")
+    q = lam**2 + (1 - lam) ** 2
+    second, first = _moment_steps(q**2, sp.Integer(0), a)[1], _moment_steps(q, sp.Integer(0), a)[1]
+    square = (a**2 + 3 * a + 3) / ((2 * a + 1) * (2 * a + 3))
+    steps = (
+        Step(sp.Eq(second.expression, square, evaluate=False), "second moment of q from the moments of lam"),
+        Step(sp.Eq(first.expression, (a + 1) / (2 * a + 1), evaluate=False), "mean of q"),
+        Step(
+            sp.Eq(square - ((a + 1) / (2 * a + 1)) ** 2, a / ((2 * a + 1) ** 2 * (2 * a + 3)), evaluate=False),
+            "E q^2 - (E q)^2",
+        ),
+    )
+    return Derivation("q has a variance that no batch size removes.", ("lam ~ Beta(alpha, alpha)", "alpha > 0"), steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, hyp0f1, poch, psi, zeta
+from scipy.special import betainc, gammaln, hyp0f1, poch, psi, zeta
 
 from ._checks import as_result, check_alpha, check_array, check_positive
 from .moments import (
@@ -33,6 +33,7 @@ __all__ = [
     "sample_lam",
     "shrink_factor",
     "size_biased_moment",
+    "torch_half_probability",
     "var_lam",
     "var_max_lam",
     "var_q",
@@ -243,3 +244,30 @@ def sample_lam(
     small = np.exp(-np.abs(gap)) / (1 + np.exp(-np.abs(gap)))
     large = 1 / (1 + np.exp(-np.abs(gap)))
     return np.where(gap > 0, large, small), np.where(gap > 0, small, large)
+
+
+def torch_half_probability(alpha: float, smallest: float = float(np.finfo(np.float64).tiny)) -> float:
+    r"""Probability that a sampler built on two Gamma draws returns exactly 1/2 because both underflow.
+
+    :math:`\{x_{min}^\alpha/\Gamma(\alpha+1)\}^2` with the smallest normal number :math:`x_{min}`:
+    `torch.distributions.Beta` clamps both draws to it and divides.
+
+    Args:
+        alpha: Beta concentration in (0, inf).
+        smallest: The number to which draws are clamped.
+
+    Returns:
+        The probability, in [0, 1].
+
+    Raises:
+        ValueError: If `alpha` is not a finite number > 0.
+
+    References:
+        theory A.5.
+
+    Example:
+        >>> round(torch_half_probability(1e-3), 3)
+        0.243
+    """
+    a = float(check_positive("alpha", alpha))
+    return float(np.exp(2 * (a * np.log(smallest) - gammaln(a + 1))))
