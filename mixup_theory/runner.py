@@ -1,0 +1,129 @@
+"""Start notebooks in processes of their own, follow them, and stop them so that nothing of them stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mixup_theory.execution import Job, Outcome, ending
+from mixup_theory.progress import PROGRESS_VARIABLE, duration, read_progress
+
+__all__ = ["Run", "start"]
+
+
+@dataclass
+class Run:
+    """A notebook under way, as the suite sees it."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    folder: Path
+    started: float
+
+    def poll(self) -> Outcome | None:
+        """Look whether the run has ended.
+
+        Returns:
+            How it ended, or None while it runs.
+        """
+        seconds = time.monotonic() - self.started
+        code = self.process.poll()
+        if code is None:
+            if seconds < self.job.time_limit + 60:  # its own watch comes first; this one is for a runner that hangs
+                return None
+            self.stop()
+            return Outcome("timeout", f"no answer {duration(seconds)} after the start", seconds)
+        try:
+            outcome = Outcome(**json.loads((self.folder / "outcome.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            outcome = Outcome("killed", f"the notebook's runner ended with {ending(code)}{self._last_words()}", seconds)
+        self._clean()
+        return Outcome(outcome.status, outcome.message, seconds, outcome.cell_seconds)
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "log").read_text(errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+    def describe(self) -> str:
+        """Say how far the run is.
+
+        Returns:
+            For example "cell 9/21, 12/40 runs, 1 min 05 s left".
+        """
+        elapsed = duration(time.monotonic() - self.started)
+        cells, runs = read_progress(self.folder / "cells"), read_progress(self.folder / "runs")
+        parts = [f"cell {cells.done}/{cells.total}" if cells else "starting"]
+        if runs:
+            parts.append(f"{runs.done}/{runs.total} runs")
+            parts += [f"{duration(runs.seconds_left)} left"] if runs.seconds_left is not None else []
+        return ", ".join([*parts, f"{elapsed} so far"])
+
+    def stop(self) -> None:
+        """End the run: close the lifeline, and kill what does not obey within five seconds."""
+        if self.process.stdin:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._clean()
+
+    def _clean(self) -> None:
+        if self.process.stdin:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start(job: Job, threads: int, environment: Mapping[str, str] | None = None) -> Run:
+    """Start a notebook in a process of its own.
+
+    Args:
+        job: What to run.
+        threads: Threads that the numerical libraries may use in it.
+        environment: Variables that the notebook sees beside the present ones.
+
+    Returns:
+        The handle to the run.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mixup-"))
+    root = str(Path(__file__).parents[1])
+    env = {key: value for key, value in os.environ.items() if key not in ("JUPYTER_PATH", "MPLBACKEND")}
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        env.setdefault(name, str(threads))
+    env |= {
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's python3, whatever kernels the user has registered
+        "JUPYTER_RUNTIME_DIR": str(folder / "jupyter"),
+        "IPYTHONDIR": str(folder / "ipython"),  # no start-up files of the user's
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")])),
+        PROGRESS_VARIABLE: str(folder / "runs"),
+        **(environment or {}),
+    }
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mixup_theory.execution", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=env,
+            cwd=root,
+            start_new_session=True,  # Ctrl-C reaches the suite alone, which then stops its runs in order
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died at once; poll tells
+        process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+        process.stdin.flush()
+    return Run(job, process, folder, time.monotonic())
