@@ -1,0 +1,20 @@
+"""What needs training: a run is described, many are trained together, rows and arrays stay in a cache."""
+
+from __future__ import annotations
+
+from .config import RunConfig, grid
+from .datasets import load_dataset, run_dataset
+from .sweep import load_arrays, load_network, sweep
+from .training import RunResult, train
+
+__all__ = [
+    "RunConfig",
+    "RunResult",
+    "grid",
+    "load_arrays",
+    "load_dataset",
+    "load_network",
+    "run_dataset",
+    "sweep",
+    "train",
+]

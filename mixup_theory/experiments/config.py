@@ -1,0 +1,252 @@
+"""RunConfig: one training run, validated, frozen, hashable; its key in the cache."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from .._checks import check_alpha, check_integer, check_interval, check_positive
+from ..annealing import Schedule
+
+__all__ = ["TRAINING_VERSION", "RunConfig", "grid", "run_key"]
+
+Output = Literal["test_logits", "train_index", "train_labels", "train_logits", "weights"]
+
+TRAINING_VERSION = 1  # raised whenever the same config would give other numbers; older cache entries are then absent
+
+
+class RunConfig(BaseModel):
+    """One training run.
+
+    Attributes:
+        dataset: Name of the data set.
+        num_train: Number of training points, the first ones of the run's own permutation; None takes all.
+        label_noise: Share of the training labels replaced by another class, in [0, 1].
+        network: Kind of network.
+        hidden: Widths of the hidden layers; empty is a linear model.
+        loss: Training loss; `squared_error` is half the squared distance to the label row.
+        method: `erm` mixes nothing, `mixup` mixes inputs and labels.
+        alpha: Beta concentration in [0, inf], 0 for `erm`; or a `Schedule` of it, its time counted in epochs.
+        partner: Law of the partner (`mixup_theory.mixing.PARTNERS`).
+        lam_per: One lam per `batch`, per `sample`, or per matched `pair`.
+        lam_max: Replace lam by max(lam, 1 - lam).
+        optimizer: `sgd` or `adamw` (betas 0.9 and 0.999, eps 1e-8), as in PyTorch.
+        learning_rate: Base learning rate, > 0.
+        lr_schedule: `constant`, `cosine` to 0, `step` (a tenth at 1/2, again at 3/4), `one-cycle` (up for 30 %).
+        momentum: Of `sgd`, in [0, 1).
+        nesterov: Nesterov momentum for `sgd`.
+        weight_decay: As in the PyTorch optimiser of that name, >= 0.
+        epochs: Passes over the training points; the last one is reported.
+        batch_size: Examples per step; capped at the number of training points. Each epoch takes the full batches
+            of a fresh permutation, what is left over waits for another epoch.
+        seed: Any whole number >= 0; subset, noise, weights, order and mixing have a stream of it each.
+        dtype: Precision of the training.
+        history_every: Keep the metrics of every so many epochs as arrays `history_*`; 0 keeps none.
+        outputs: Arrays to keep: `test_logits`, `train_logits`, `weights`, `train_index`, `train_labels`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: Literal["digits"] = "digits"
+    num_train: int | None = None
+    label_noise: float = 0.0
+    network: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (64, 64)
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    method: Literal["erm", "mixup"] = "erm"
+    alpha: float | Schedule = 0.0
+    partner: Literal["independent", "permutation", "derangement", "flip", "roll"] = "permutation"
+    lam_per: Literal["batch", "sample", "pair"] = "batch"
+    lam_max: bool = False
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    lr_schedule: Literal["constant", "cosine", "step", "one-cycle"] = "constant"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    epochs: int = 20
+    batch_size: int = 128
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    history_every: int = 0
+    outputs: tuple[Output, ...] = ()
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ValueError(" ".join(_sentence(e, type(self)) for e in error.errors())) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, fields: Any) -> Any:
+        """Take numpy scalars and JSON lists for the plain values they stand for."""
+        if not isinstance(fields, dict):
+            return fields
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in fields.items()}
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+        if "alpha" in plain:
+            plain["alpha"] = _alpha(plain["alpha"])
+        return plain
+
+    @field_validator("num_train")
+    @classmethod
+    def _num_train(cls, value: int | None) -> int | None:
+        return None if value is None else check_integer("num_train", value, 1)
+
+    @field_validator("epochs", "batch_size")
+    @classmethod
+    def _at_least_one(cls, value: int, info: Any) -> int:
+        return check_integer(info.field_name, value, 1)
+
+    @field_validator("seed", "history_every")
+    @classmethod
+    def _at_least_zero(cls, value: int, info: Any) -> int:
+        return check_integer(info.field_name, value, 0)
+
+    @field_validator("hidden")
+    @classmethod
+    def _hidden(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(check_integer("hidden", width, 1) for width in value)
+
+    @field_validator("label_noise")
+    @classmethod
+    def _label_noise(cls, value: float) -> float:
+        return float(check_interval("label_noise", value, 0, 1))
+
+    @field_validator("momentum")
+    @classmethod
+    def _momentum(cls, value: float) -> float:
+        return float(check_interval("momentum", value, 0, 1, closed="left"))
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _learning_rate(cls, value: float) -> float:
+        return float(check_positive("learning_rate", value))
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _weight_decay(cls, value: float) -> float:
+        return float(check_positive("weight_decay", value, zero=True))
+
+    @model_validator(mode="after")
+    def _together(self) -> RunConfig:
+        """Refuse settings that would be ignored: two configs that mean one run would have two keys."""
+        if self.method == "erm" and self.alpha != 0:
+            raise ValueError(f"`alpha` must be 0 for method 'erm', got {self.alpha}. Use method='mixup'.")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("`nesterov` must be False without the momentum of optimizer 'sgd', got True.")
+        if self.lam_per == "pair" and self.partner != "flip":
+            raise ValueError(f"`partner` must be 'flip' for lam_per 'pair', got {self.partner!r}.")
+        return self
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """Return a copy with some fields changed, validated again.
+
+        Args:
+            **changes: Fields and their new values.
+
+        Returns:
+            The new config.
+        """
+        return type(self)(**{**dict(self), **changes})
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the fields as plain values for a table.
+
+        Returns:
+            One entry per field but `outputs`. `hidden` is text such as 64-64; `alpha` is the first value of a
+            schedule, and `schedule` is text such as "linear total=10", or "constant".
+        """
+        row = {name: value for name, value in self if name != "outputs"}
+        row |= {"hidden": "-".join(map(str, self.hidden)), "schedule": "constant"}
+        if isinstance(self.alpha, Schedule):
+            settings = {name: getattr(self.alpha, name) for name in ("total", "step", "rate")}
+            used = [f"{name}={value:g}" for name, value in settings.items() if value is not None]
+            row |= {"alpha": self.alpha.alpha0, "schedule": " ".join([self.alpha.kind, *used])}
+        return row
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What runs must share to be trained together."""
+        free = {
+            "alpha", "label_noise", "lam_max", "lam_per", "learning_rate", "method", "outputs", "partner",
+            "seed", "weight_decay",
+        }  # fmt: skip
+        return tuple((name, value) for name, value in self if name not in free)
+
+
+def _alpha(value: Any) -> float | Schedule:
+    """Read a concentration, or a schedule of it given as such or as a JSON object; a constant one is a number."""
+    if isinstance(value, dict):
+        try:
+            value = Schedule(**value)
+        except TypeError as error:
+            raise ValueError(f"`alpha` must be a number or the fields of a Schedule, got {value}: {error}.") from None
+    if not isinstance(value, Schedule):
+        return float(check_alpha(value))
+    return value.alpha0 if value.kind == "constant" else value
+
+
+def _sentence(error: Any, model: type[BaseModel]) -> str:
+    """Turn one pydantic error into one line of the package's wording."""
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = f" Did you mean `{close[0]}`?" if close else ""
+        return f"`{name}` is no field of {model.__name__}.{hint} Fields: {', '.join(sorted(model.model_fields))}."
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    wanted = error["msg"].removeprefix("Input should be ")
+    return f"`{name}` must be {wanted}, got {error['input']!r}."
+
+
+def run_key(config: RunConfig, checksum: str) -> str:
+    """Return the cache key: SHA-256 of config, data checksum and the version of the training code.
+
+    Fields at their default are left out, so that a new field with a default keeps the old keys.
+
+    Args:
+        config: The run.
+        checksum: SHA-256 of the data set it trains on.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    fields = config.model_dump(exclude_defaults=True)
+    text = json.dumps([fields, checksum, TRAINING_VERSION], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def grid(base: RunConfig, **axes: Iterable[Any]) -> list[RunConfig]:
+    """Return every combination of the axes, the last one varying fastest.
+
+    Put `seed` first: more seeds then append runs, and what is cached keeps its groups.
+
+    Args:
+        base: The config whose other fields all runs share.
+        **axes: Field names with the values each takes.
+
+    Returns:
+        One config per combination.
+
+    Raises:
+        ValueError: If an axis is empty, or a combination is not a valid config.
+
+    Example:
+        >>> runs = grid(RunConfig(method="mixup"), seed=range(2), alpha=[0.2, 1.0])
+        >>> [(run.seed, run.alpha) for run in runs]
+        [(0, 0.2), (0, 1.0), (1, 0.2), (1, 1.0)]
+    """
+    values: list[Sequence[Any]] = [tuple(axis) for axis in axes.values()]
+    for name, axis in zip(axes, values, strict=True):
+        if not axis:
+            raise ValueError(f"`{name}` must have at least one value, got none.")
+    return [base.replace(**dict(zip(axes, point, strict=True))) for point in itertools.product(*values)]

@@ -1,0 +1,119 @@
+"""What one epoch of a run draws: the order of the data, the partners, lam; whole epochs at once, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..annealing import Schedule
+from ..mixing import draw_lam, draw_partner
+from .config import RunConfig
+from .datasets import Streams
+
+__all__ = ["EpochDraws", "draw_epoch", "draw_partners", "stack_draws"]
+
+
+@dataclass(frozen=True)
+class EpochDraws:
+    """One epoch of one run, or of R runs side by side (then B stands for R B).
+
+    Attributes:
+        position: Which of the run's training points stands where, shape [steps, B].
+        partner: Place of each partner within its batch, shape [steps, B].
+        lam: Weight of each example, its partner having the rest, shape [steps, B].
+    """
+
+    position: NDArray[np.int64]
+    partner: NDArray[np.int64]
+    lam: NDArray[np.float64]
+
+
+def draw_partners(rng: np.random.Generator, steps: int, n: int, partner: str) -> NDArray[np.int64]:
+    """Draw the partners of many batches at once, by the law of `mixing.draw_partner`.
+
+    Args:
+        rng: Source of randomness.
+        steps: Number of batches.
+        n: Batch size.
+        partner: One of `mixing.PARTNERS`.
+
+    Returns:
+        Places within each batch, shape [steps, n].
+
+    Raises:
+        ValueError: If n examples cannot meet the law.
+    """
+    first = draw_partner(rng, n, partner)  # checks, and is all there is to flip and roll
+    rows = np.broadcast_to(first, (steps, n))
+    if partner == "independent":
+        return rng.integers(0, n, (steps, n))
+    if partner not in ("permutation", "derangement"):
+        return rows
+    index = rng.permuted(rows, axis=1)
+    while partner == "derangement":
+        bad = np.any(index == np.arange(n), axis=1)
+        if not bad.any():
+            break
+        index[bad] = rng.permuted(rows[bad], axis=1)
+    return index
+
+
+def _draw_lams(config: RunConfig, rng: np.random.Generator, times: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Draw lam for the batches at the given times (in epochs), shape [steps, n]."""
+    steps = len(times)
+    if not isinstance(config.alpha, Schedule):
+        if config.lam_per == "batch":  # one weight per batch: a "sample" of `steps` weights, each spread
+            lam = draw_lam(rng, steps, config.alpha, "sample", config.lam_max)
+            return np.broadcast_to(lam[:, None], (steps, n))
+        if config.lam_per == "sample":
+            return draw_lam(rng, steps * n, config.alpha, "sample", config.lam_max).reshape(steps, n)
+        alphas, mixed = np.full(steps, config.alpha), np.ones(steps, dtype=bool)
+    else:
+        alphas = np.asarray(config.alpha.alpha(times))
+        mixed = rng.random(steps) < np.asarray(config.alpha.probability(times))
+    lam = np.stack([draw_lam(rng, n, alpha, config.lam_per, config.lam_max) for alpha in alphas])
+    return np.where(mixed[:, None], lam, 1.0)
+
+
+def draw_epoch(config: RunConfig, streams: Streams, num_train: int, batch_size: int, epoch: int) -> EpochDraws:
+    """Draw one epoch of one run from its order and mixing streams.
+
+    Args:
+        config: The run.
+        streams: Its generators, moved on by the draws.
+        num_train: Its number of training points.
+        batch_size: Examples per step, at most `num_train`.
+        epoch: Number of the epoch, from 0; schedules of alpha read it.
+
+    Returns:
+        The draws. Without mixing every example is its own partner, with weight 1.
+    """
+    steps = num_train // batch_size
+    order = streams.order.permutation(num_train)[: steps * batch_size].reshape(steps, batch_size)
+    if config.method == "erm":
+        own = np.broadcast_to(np.arange(batch_size), order.shape)
+        return EpochDraws(order, own, np.ones(order.shape))
+    partner = draw_partners(streams.mixing, steps, batch_size, config.partner)
+    times = epoch + np.arange(steps) / steps
+    return EpochDraws(order, partner, _draw_lams(config, streams.mixing, times, batch_size))
+
+
+def stack_draws(draws: Sequence[EpochDraws], num_train: int) -> EpochDraws:
+    """Lay the draws of R runs side by side: run r takes places r B .. (r + 1) B - 1 and points r n .. (r + 1) n - 1.
+
+    Args:
+        draws: One per run.
+        num_train: Number n of training points of each run.
+
+    Returns:
+        Draws of shape [steps, R B].
+    """
+    size = draws[0].partner.shape[1]
+    return EpochDraws(
+        np.concatenate([d.position + r * num_train for r, d in enumerate(draws)], axis=1),
+        np.concatenate([d.partner + r * size for r, d in enumerate(draws)], axis=1),
+        np.concatenate([d.lam for d in draws], axis=1),
+    )

@@ -1,0 +1,78 @@
+"""How well a network fits its training points, their true labels, its wrong labels, and the test set."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+__all__ = ["example_losses", "run_metrics"]
+
+
+def example_losses(logits: NDArray, labels: NDArray[np.int64], loss: str = "cross_entropy") -> NDArray[np.float64]:
+    """Return the loss of each example, in float64.
+
+    Args:
+        logits: Outputs of the network, shape [n, K].
+        labels: Labels 0..K-1, shape [n].
+        loss: `cross_entropy`, or `squared_error` (half the squared distance to the label row).
+
+    Returns:
+        Losses >= 0, shape [n].
+
+    Example:
+        >>> example_losses(np.zeros((1, 4)), np.array([2])).round(6).tolist()  # ln 4
+        [1.386294]
+    """
+    outputs, rows = np.asarray(logits, dtype=np.float64), np.arange(len(labels))
+    if loss == "cross_entropy":
+        return -log_softmax(outputs, axis=1)[rows, labels]
+    # |z - e_y|^2 = |z|^2 - 2 z_y + 1, without building the rows
+    return (np.einsum("nk,nk->n", outputs, outputs) - 2 * outputs[rows, labels] + 1) / 2
+
+
+def run_metrics(
+    train_logits: NDArray,
+    given: NDArray[np.int64],
+    clean: NDArray[np.int64],
+    test_logits: NDArray,
+    y_test: NDArray[np.int64],
+    loss: str = "cross_entropy",
+) -> dict[str, float]:
+    """Return the metrics of one run.
+
+    Args:
+        train_logits: Outputs on the (unmixed) training points, shape [n, K].
+        given: Labels the run was given, shape [n].
+        clean: True labels of the same points, shape [n].
+        test_logits: Outputs on the test set, shape [m, K].
+        y_test: Test labels, shape [m].
+        loss: Training loss.
+
+    Returns:
+        `train_loss`, `train_accuracy`: on the labels given. `true_loss`, `true_accuracy`: same points, true labels.
+        `right_fit`: accuracy where the label given is right. `wrong_fit`: share of the wrong labels that are
+        predicted as given (memorised); `wrong_recovered`: share of them where the true label is predicted; both NaN
+        without wrong labels. `test_loss`, `test_accuracy`, `test_error`; `test_nll` (NaN for `squared_error`).
+        `gap` = train_accuracy - test_accuracy, `loss_gap` = test_loss - train_loss.
+    """
+    predicted, wrong = train_logits.argmax(axis=1), given != clean
+    fits, recovers = predicted == given, predicted == clean
+    test_loss = float(example_losses(test_logits, y_test, loss).mean())
+    row = {
+        "train_loss": float(example_losses(train_logits, given, loss).mean()),
+        "train_accuracy": float(fits.mean()),
+        "true_loss": float(example_losses(train_logits, clean, loss).mean()),
+        "true_accuracy": float(recovers.mean()),
+        "right_fit": float(fits[~wrong].mean()) if not wrong.all() else float("nan"),
+        "wrong_fit": float(fits[wrong].mean()) if wrong.any() else float("nan"),
+        "wrong_recovered": float(recovers[wrong].mean()) if wrong.any() else float("nan"),
+        "test_loss": test_loss,
+        "test_nll": test_loss if loss == "cross_entropy" else float("nan"),
+        "test_accuracy": float((test_logits.argmax(axis=1) == y_test).mean()),
+    }
+    return row | {
+        "test_error": 1 - row["test_accuracy"],
+        "gap": row["train_accuracy"] - row["test_accuracy"],
+        "loss_gap": row["test_loss"] - row["train_loss"],
+    }

@@ -1,0 +1,163 @@
+"""A list of runs becomes a table: what is in the cache is read, the rest is trained and written as it finishes."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+from torch import nn
+
+from ..progress import report_progress
+from .cache import DamagedEntry, cache_folder, read_arrays, read_row, write_entry
+from .config import RunConfig, run_key
+from .datasets import load_dataset
+from .networks import build_network, with_weights
+from .training import form_groups, train
+
+__all__ = ["load_arrays", "load_network", "sweep"]
+
+Progress = Callable[[int, int, float | None], None]
+REPORT_SECONDS = 0.5  # at most two reports a second
+
+
+def sweep(
+    configs: Sequence[RunConfig],
+    cache_dir: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Return one row per run, training only what the cache does not hold.
+
+    Groups of runs are formed from the list alone, in its order, and a group of which anything is missing is trained
+    whole. So a repeat after a kill trains the same groups and gives the same rows, bit by bit; what finished before
+    the kill is read. A damaged entry is named in a warning and computed again.
+
+    Args:
+        configs: The runs.
+        cache_dir: Folder of the cache; None takes `MIXUP_CACHE`, else a folder of the user.
+        progress: Called now and then with runs done, runs in all, and seconds left (None while unknown). The file
+            named by `MIXUP_PROGRESS_FILE` is kept up to date in any case.
+        device: Where to train.
+
+    Returns:
+        A table in the order of `configs`: the fields of the config, `status`, the metrics, and `key`.
+
+    Raises:
+        ValueError: If `configs` is empty, or holds anything but a RunConfig.
+        OSError: If the cache cannot be written; what was written before stays.
+    """
+    if not configs or not all(isinstance(config, RunConfig) for config in configs):
+        raise ValueError(f"`configs` must be RunConfig objects, at least one, got {configs!r}.")
+    folder = cache_folder(cache_dir)
+    keys = {config: run_key(config, load_dataset(config.dataset).checksum) for config in configs}
+    rows: dict[RunConfig, dict[str, Any]] = {}
+    for config, key in keys.items():
+        row = _stored(folder, key)
+        if row is not None:
+            rows[config] = row
+
+    clock = _Clock(len(keys), len(rows), progress)
+    clock.report(0.0)
+    for group in form_groups(configs):
+        absent = [config for config in group if config not in rows]
+        if not absent:
+            continue
+        for result in train(group, device, on_epoch=clock.during(len(absent))):
+            if result.config in rows:
+                continue  # read before: the first result of a run stands
+            config, key = result.config, keys[result.config]
+            write_entry(folder, key, config.model_dump(), result.row, result.arrays)
+            rows[config] = result.row
+        clock.finished(len(absent))
+    return pd.DataFrame([{**rows[config], "key": keys[config]} for config in configs])
+
+
+def _stored(folder: Path, key: str) -> dict[str, Any] | None:
+    try:
+        return read_row(folder, key)
+    except DamagedEntry as error:
+        warnings.warn(f"{error}; the run is computed again.", RuntimeWarning, stacklevel=3)
+        return None
+
+
+class _Clock:
+    """Runs done, and the time the rest should take at the pace so far."""
+
+    def __init__(self, total: int, done: int, progress: Progress | None) -> None:
+        self.total, self.done, self.trained, self.progress = total, done, 0, progress
+        self.start = time.monotonic()
+        self.reported = -float("inf")
+
+    def finished(self, runs: int) -> None:
+        """Count the runs of a group and report."""
+        self.done += runs
+        self.trained += runs
+        self.reported = -float("inf")
+        self.report(0.0)
+
+    def during(self, runs: int) -> Callable[[int, int], None]:
+        """Return the callback that reports a group in training by its epochs."""
+        return lambda done, total: self.report(runs * done / total)
+
+    def report(self, partly: float) -> None:
+        """Report, unless that was done a moment ago; `partly` counts the runs in training by their epochs."""
+        now = time.monotonic()
+        if now - self.reported < REPORT_SECONDS:
+            return
+        self.reported = now
+        worked = self.trained + partly
+        remaining = self.total - self.done - partly
+        left = (now - self.start) / worked * remaining if worked else (0.0 if not remaining else None)
+        done = self.done + int(partly)
+        report_progress(done, self.total, left)
+        if self.progress is not None:
+            self.progress(done, self.total, left)
+
+
+def load_arrays(config: RunConfig, cache_dir: str | os.PathLike[str] | None = None) -> dict[str, NDArray]:
+    """Return the arrays of a run that a sweep has stored.
+
+    Args:
+        config: The run, with the same `outputs`.
+        cache_dir: The folder given to `sweep`.
+
+    Returns:
+        Arrays by name: the outputs asked for, `weights.<parameter>`, and `history_<metric>`.
+
+    Raises:
+        KeyError: If the run is not in the cache.
+        DamagedEntry: If a file is not what was written; the next sweep computes the run again.
+    """
+    folder = cache_folder(cache_dir)
+    arrays = read_arrays(folder, run_key(config, load_dataset(config.dataset).checksum))
+    if arrays is None:
+        raise KeyError(f"No such run in {folder}: {config!r}. Give it to sweep() first.")
+    return arrays
+
+
+def load_network(config: RunConfig, cache_dir: str | os.PathLike[str] | None = None) -> nn.Module:
+    """Return the trained network of a run whose `outputs` hold `weights`.
+
+    Args:
+        config: The run.
+        cache_dir: The folder given to `sweep`.
+
+    Returns:
+        The network, an `nn.Sequential` for an MLP.
+
+    Raises:
+        KeyError: If the run is not in the cache, or was stored without weights.
+    """
+    arrays = load_arrays(config, cache_dir)
+    weights = {k.removeprefix("weights."): v for k, v in arrays.items() if k.startswith("weights.")}
+    if not weights:
+        raise KeyError("The run was stored without weights. Ask for them: RunConfig(..., outputs=('weights',)).")
+    data = load_dataset(config.dataset)
+    return with_weights(build_network(config, data.x_train.shape[1:], data.num_classes), weights)
