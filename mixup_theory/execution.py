@@ -146,6 +146,9 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
     Returns:
         How it ended; `seconds` is left to the caller.
     """
+    # Two of the three seconds that papermill takes to import go into a grammar for a format that notebooks do not use;
+    # jsonschema does without it where it is missing.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -207,7 +210,7 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
         write_json_atomic(output_dir / MARKER, {**about, "files": _checksums(output_dir)})
     else:
         (output_dir / "claims.json").unlink(missing_ok=True)
-    return Outcome(status, message, 0.0, cell_seconds)
+    return Outcome(status, message, 0.0, round(cell_seconds, 1))
 
 
 def _settled(draft: Path, source: str, status: str, message: str, at: int) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 from mixup_theory.execution import Job, Outcome, ending
-from mixup_theory.progress import PROGRESS_VARIABLE, duration, read_progress
+from mixup_theory.progress import PROGRESS_VARIABLE, Board, duration, read_progress
 
-__all__ = ["Run", "start"]
+__all__ = ["Run", "side_by_side", "start", "stop_signals"]
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Run:
         Returns:
             How it ended, or None while it runs.
         """
-        seconds = time.monotonic() - self.started
+        seconds = round(time.monotonic() - self.started, 1)
         code = self.process.poll()
         if code is None:
             if seconds < self.job.time_limit + 60:  # its own watch comes first; this one is for a runner that hangs
@@ -127,3 +128,62 @@ def start(job: Job, threads: int, environment: Mapping[str, str] | None = None) 
         process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
         process.stdin.flush()
     return Run(job, process, folder, time.monotonic())
+
+
+def side_by_side(
+    jobs: Mapping[str, Job], width: int, threads: int, environment: Mapping[str, str], board: Board
+) -> Generator[tuple[str, Outcome], None, None]:
+    """Run jobs, some at the same time, and show on the board how far they are.
+
+    Args:
+        jobs: The jobs by name, in the order to start them.
+        width: How many run at the same time.
+        threads: Threads that each may use.
+        environment: Variables that the notebooks see beside the present ones.
+        board: Where to show them.
+
+    Yields:
+        The name and the outcome of each as it ends. Closing the iterator stops those that run.
+    """
+    waiting = list(jobs)
+    running: dict[str, Run] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < width:
+                name = waiting.pop(0)
+                running[name] = start(jobs[name], threads, environment)
+                if not board.stream.isatty():
+                    board.say(f"{name}  started")
+            ended = {name: outcome for name, run in running.items() if (outcome := run.poll())}
+            for name in ended:
+                del running[name]
+            yield from ended.items()
+            board.show({name: run.describe() for name, run in running.items()})
+            time.sleep(0.05)
+    finally:
+        for run in running.values():
+            run.stop()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C or SIGTERM into a KeyboardInterrupt and ignore those that follow, for the clearing up.
+
+    Yields:
+        The list of signals received: empty or one number.
+    """
+    received: list[int] = []
+    watched = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, _: Any) -> NoReturn:
+        received.append(number)
+        for other in watched:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    handlers = [(number, signal.signal(number, stop)) for number in watched]
+    try:
+        yield received
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
