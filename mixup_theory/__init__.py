@@ -1,4 +1,4 @@
-r"""Mixup, exactly: what it does to means, covariances, gradients, penalties and decisions, and how wrong the sayings are.
+r"""Mixup, exactly: means, covariances, gradients, penalties and decisions, and how wrong the sayings about them are.
 
 Mixup in ten lines (Zhang et al. 2018), as `mixing.mix` does it:
 

@@ -48,7 +48,7 @@ def check_radii(inner_radius: float, outer_radius: float) -> tuple[float, float]
 
 
 def rice_density(radius: ArrayLike, amplitude: ArrayLike, variance: ArrayLike) -> Array:
-    r"""Rice density :math:`\frac R\tau e^{-(R-\rho)^2/2\tau}i_0(R\rho/\tau)` of :math:`|c + N(0, \tau I_2)|`, :math:`|c|=\rho`.
+    r"""Rice density :math:`\frac R\tau e^{-(R-\rho)^2/2\tau}i_0(R\rho/\tau)` of a point at radius rho with noise.
 
     Args:
         radius: R >= 0.
