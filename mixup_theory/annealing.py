@@ -128,7 +128,7 @@ class Schedule:
             return as_result((time < _value(self.step)).astype(float))
         if self.kind != "hesitation":
             return as_result(np.ones_like(time))
-        starts, fades = self._hesitation_times()
+        starts, fades = self.phases
         even = np.floor(time) % 2 == 0
         fading = np.clip((self.total - time) / (self.total - fades), 0.0, 1.0)
         return as_result(np.where(time < starts, 1.0, np.where(time < fades, even, fading)))
@@ -166,8 +166,9 @@ class Schedule:
             share = float(self._mixed_time(np.array(self.total))) / self.total
         return self.alpha0 * share if share else 0.0
 
-    def _hesitation_times(self) -> tuple[float, float]:
-        """The ends of the first two phases, exact where they are whole numbers."""
+    @property
+    def phases(self) -> tuple[float, float]:
+        """Ends of the first two phases of "hesitation", 60 % and 90 % of T, exact where they are whole."""
         (a, b), (c, d) = HESITATION_STARTS, HESITATION_FADES
         return self.total * a / b, self.total * c / d
 
@@ -175,7 +176,7 @@ class Schedule:
         """Integral of the probability (for "step": of the time before the step) from 0 to each time."""
         if self.kind in {"step", "off-at-epoch"}:
             return np.minimum(time, _value(self.step))
-        starts, fades = self._hesitation_times()
+        starts, fades = self.phases
 
         def even(x: NDArray[np.float64] | float) -> NDArray[np.float64]:  # time in even epochs before x
             return np.floor(np.asarray(x) / 2) + np.minimum(np.asarray(x) % 2, 1.0)
