@@ -248,10 +248,13 @@ def rebuild_ledger(plan: Plan) -> bool:
     Returns:
         Whether the ledger could be built.
     """
+    from mixup_theory.execution import is_finished
     from mixup_theory.ledger import LEDGER_FILE, collect, write_ledger
+    from mixup_theory.recorder import CLAIMS_FILE
 
+    finished = [path.parent.name for path in plan.folder.glob(f"*/{CLAIMS_FILE}") if is_finished(path.parent)]
     try:
-        ledger = collect(plan.folder)
+        ledger = collect(plan.folder, finished)
         path = write_ledger(ledger, plan.folder)
     except (ValueError, OSError) as error:
         print(f"{LEDGER_FILE} not written: {error}")

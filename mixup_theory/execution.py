@@ -28,7 +28,7 @@ from mixup_theory.parameters import Notebook
 from mixup_theory.progress import duration
 from mixup_theory.provenance import code_version
 
-__all__ = ["EXECUTED", "MARKER", "Job", "Outcome", "ending", "fingerprint", "is_done", "run_notebook"]
+__all__ = ["EXECUTED", "MARKER", "Job", "Outcome", "ending", "fingerprint", "is_done", "is_finished", "run_notebook"]
 
 EXECUTED = "executed.ipynb"
 MARKER = "done.json"
@@ -97,6 +97,22 @@ def is_done(output_dir: Path, key: str) -> bool:
         return False
 
 
+def is_finished(output_dir: Path) -> bool:
+    """Tell whether a folder's run came to its end, with whatever code; the claims of any other do not count.
+
+    Args:
+        output_dir: The folder of one notebook; committed results have no marker, but their executed copy says it.
+
+    Returns:
+        True only if the executed copy is there and is not that of a run that failed.
+    """
+    try:
+        notebook = json.loads((output_dir / EXECUTED).read_text(encoding="utf-8"))
+        return notebook["metadata"]["papermill"]["exception"] is False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _checksums(folder: Path) -> dict[str, str]:
     files = sorted({path for pattern in CLEARED for path in folder.glob(pattern)} - {folder / MARKER})
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -136,7 +152,7 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
     """Run a notebook to its end, in this process, and write its results.
 
     `executed.ipynb` is written however the run ends, with the error in the cell where it happened. Only a run that
-    finished gets its marker, last of all; a run that did not leaves no claims.
+    finished gets its marker, last of all.
 
     Args:
         job: What to run.
@@ -208,8 +224,6 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
     if status == "finished":
         about = {"key": job.key, "profile": job.profile, "cell_seconds": round(cell_seconds, 3)}
         write_json_atomic(output_dir / MARKER, {**about, "files": _checksums(output_dir)})
-    else:
-        (output_dir / "claims.json").unlink(missing_ok=True)
     return Outcome(status, message, 0.0, round(cell_seconds, 1))
 
 

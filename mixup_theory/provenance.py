@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ PACKAGES = (
 ).split()
 
 
-@cache
 def code_version(package: Path = Path(__file__).parent) -> str:
     """Checksum the package's own source.
 
