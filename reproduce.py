@@ -200,7 +200,7 @@ def run(plan: Plan) -> int:
     busy = sum(outcome.seconds for outcome in outcomes.values())
     outside = busy - sum(outcome.cell_seconds for outcome in outcomes.values())
     share = f", {outside / busy:.0%} of it outside notebook cells" if busy else ""
-    print(f"{len(jobs)} notebooks: {tally}, in {duration(time.monotonic() - began)}{share}")
+    print(f"{len(jobs)} notebook{'s' * (len(jobs) > 1)}: {tally}, in {duration(time.monotonic() - began)}{share}")
     bad = [name for name, outcome in outcomes.items() if outcome.status not in ("finished", "kept")]
     for name in bad:
         print(f"  {name}  {_ended(outcomes[name], plan.folder / name)}")

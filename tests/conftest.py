@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--oracles", default=None, metavar="FILE", help="a file in the form of tests/oracles.json")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def notebook_file() -> Callable[..., Path]:
     """A writer of notebooks of the suite's form: title, parameters cell, then the given code cells."""
 

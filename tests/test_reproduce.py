@@ -14,6 +14,7 @@ import pytest
 
 import reproduce
 from mixup_theory.execution import EXECUTED, MARKER
+from mixup_theory.experiments.cache import read_row, write_entry
 
 ROOT = Path(reproduce.__file__).parent
 CLAIM = """from mixup_theory.recorder import Recorder
@@ -225,12 +226,21 @@ def test_failing_notebook_is_reported_and_the_others_go_on(call, suite):
 
 def test_repeat_runs_what_failed_and_fresh_runs_all(call, suite):
     status, out, _ = call("--only", "91")
-    assert (status, "1 notebooks: 1 finished" in out) == (0, True)
+    assert (status, "1 notebook: 1 finished" in out) == (0, True)
     assert len(read(suite / "results/quick/ledger.json")["claims"]) == 2
     status, out, _ = call("--fresh", "--only", "second")
     assert (status, "kept" in out) == (0, False)
     assert "fresh 0" in outputs(suite, "92-second-part")
     assert read(suite / "results/quick/provenance.json")["notebooks"]["91-first"]["status"] == "finished"
+
+
+def test_fresh_computes_again_what_was_cached_before(tmp_path, monkeypatch):
+    write_entry(tmp_path, "0" * 64, {}, {"accuracy": 0.5}, {})
+    assert read_row(tmp_path, "0" * 64) == {"accuracy": 0.5}
+    monkeypatch.setenv("MIXUP_FRESH_SINCE", repr(time.time() + 60))
+    assert read_row(tmp_path, "0" * 64) is None
+    monkeypatch.setenv("MIXUP_FRESH_SINCE", repr(time.time() - 60))
+    assert read_row(tmp_path, "0" * 64) == {"accuracy": 0.5}
 
 
 def test_check_sees_a_verdict_that_does_not_follow(call, suite):

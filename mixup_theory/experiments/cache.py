@@ -18,6 +18,7 @@ from .._files import write_bytes_atomic, write_json_atomic
 __all__ = ["DamagedEntry", "cache_folder", "read_arrays", "read_row", "write_entry"]
 
 CACHE_VARIABLE = "MIXUP_CACHE"
+FRESH_VARIABLE = "MIXUP_FRESH_SINCE"  # seconds since 1970: entries written before count as absent
 
 
 class DamagedEntry(Exception):
@@ -91,6 +92,8 @@ def write_entry(
 def _read(folder: Path, key: str) -> dict[str, Any] | None:
     path = _entry(folder, key)
     try:
+        if path.stat().st_mtime < float(os.environ.get(FRESH_VARIABLE) or 0):
+            return None
         content = json.loads(path.read_bytes())
         digest = content.pop("sha256")
     except FileNotFoundError:
