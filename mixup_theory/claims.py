@@ -262,7 +262,7 @@ def interval_text(measured: float, interval: tuple[float, float]) -> str:
     if width <= 0 or width < 1e-9 * size:
         return f"{measured:.6g} [{interval[0]:.6g}, {interval[1]:.6g}]"
     if size < 1e-3 or size >= 1e6:
-        digits = max(1, math.ceil(math.log10(size / width)) + 1)
+        digits = max(1, math.floor(math.log10(size)) - math.floor(math.log10(width)) + 1)
         return f"{measured:.{digits}e} [{interval[0]:.{digits}e}, {interval[1]:.{digits}e}]"
     decimals = max(0, 1 - math.floor(math.log10(width)))
     return f"{measured:.{decimals}f} [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]"
