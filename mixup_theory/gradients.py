@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import check_array, check_choice
 from .batch_enumeration import enumerate_partners
 from .derivation import Derivation, Step
-from .finite_batch import fixed_point_probability, one_sample_factor
+from .finite_batch import fixed_point_probability, one_sample_factor, partner_correlation
 from .laws import AlphaOrLaw, as_law
 
 __all__ = [
@@ -101,8 +101,10 @@ def mixup_gradient_bias(
     """
     check_choice("relative_to", relative_to, ("erm", "mean"))
     centred, _, n = _linear_regression(x, y, theta)
-    factor = one_sample_factor(n, _one_law(alpha), partner)
-    return (factor - 1) * centred if relative_to == "erm" else factor * centred
+    law = _one_law(alpha)
+    if relative_to == "mean":
+        return one_sample_factor(n, law, partner) * centred
+    return -2 * law.mean_p * (1 - partner_correlation(n, partner)) * centred  # f - 1, with all its digits
 
 
 def _linear_regression(x: ArrayLike, y: ArrayLike, theta: ArrayLike) -> tuple[Vector, Vector, int]:
