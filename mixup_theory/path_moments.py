@@ -87,7 +87,8 @@ def _at_one_alpha(g: _Quadratic, alpha: float) -> NDArray[np.float64]:
     log_p = np.log(t[inside]) + np.log1p(-t[inside])
     quarter[inside] = np.expm1(alpha * log_p + _log_ratio(alpha)) / 4
     centred = np.where(inside, tail + 2 * quarter, 0.0)  # I_t(a, a) - 1/2
-    parabola = alpha / (2 * (2 * alpha + 1)) * (tail + t + 4 * t * quarter)  # E[lam (1 - lam); lam < t]
+    above = np.where(inside, tail + t + 4 * t * quarter, tail)  # I_t(a + 1, a + 1)
+    parabola = alpha / (2 * (2 * alpha + 1)) * above  # E[lam (1 - lam); lam < t]
     return (g.at_zero + g.at_one) / 2 + _against(g, centred, quarter, parabola)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import check_alpha, check_array
+from ._checks import check_alpha
 from .derivation import Derivation, Step
 from .layers import Network, network_layers
 from .moments import shrink_factor
 from .path_moments import expected_product, expected_square
-from .segments import SegmentPaths, iter_segment_paths
+from .segments import SegmentPaths, iter_segment_paths, segment_labels
 
 __all__ = [
     "Decomposition",
@@ -23,21 +23,6 @@ __all__ = [
     "residual_path",
     "squared_penalty",
 ]
-
-
-def _labels(name: str, label: ArrayLike, num_segments: int, num_outputs: int) -> NDArray[np.float64]:
-    """Labels as [S, num_outputs]; a number serves every segment, and [S] serves one output."""
-    label = label.detach().cpu().double() if hasattr(label, "detach") else label
-    values = check_array(name, label, (0, 1, 2))
-    shape = (num_segments, num_outputs)
-    if values.ndim == 1 and num_outputs == 1:
-        values = values[:, None]
-    if values.ndim == 1 or (values.ndim == 2 and values.shape != shape):
-        raise ValueError(
-            f"`{name}` must have shape {list(shape)} (segments, outputs), got {list(values.shape)}. "
-            "Turn class indices into rows with one_hot."
-        )
-    return np.broadcast_to(values, shape)
 
 
 def residual_path(paths: SegmentPaths, yi: ArrayLike, yj: ArrayLike) -> SegmentPaths:
@@ -64,7 +49,7 @@ def residual_path(paths: SegmentPaths, yi: ArrayLike, yj: ArrayLike) -> SegmentP
     """
     t = paths.knots[:, None]
     shape = len(paths), paths.values.shape[1]
-    first, second = _labels("yi", yi, *shape), _labels("yj", yj, *shape)
+    first, second = segment_labels("yi", yi, *shape), segment_labels("yj", yj, *shape)
     mixed = t * first[paths.owner] + (1 - t) * second[paths.owner]
     return SegmentPaths(paths.knots, paths.values - mixed, paths.offsets)
 
@@ -189,7 +174,7 @@ def squared_penalty(
     check_alpha(alpha)
     layers = network_layers(network, slope)
     first, second = (
-        _labels(name, y, len(xi), len(layers[-1].bias))  # type: ignore[arg-type]
+        segment_labels(name, y, len(xi), len(layers[-1].bias))  # type: ignore[arg-type]
         for name, y in (("yi", yi), ("yj", yj))
     )
     found: list[NDArray[np.float64]] = []

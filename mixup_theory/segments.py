@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import check_array, check_interval
 from .layers import Layer, Network, network_layers
 
-__all__ = ["SegmentPaths", "iter_segment_paths", "kinks", "segment_paths"]
+__all__ = ["SegmentPaths", "iter_segment_paths", "kinks", "segment_labels", "segment_paths"]
 
 CHUNK_ENTRIES = 1 << 22  # activations held at once (32 MiB); a chunk of segments that would need more is halved
 
@@ -191,6 +191,38 @@ def _trace(
         t = np.insert(t, row + 1, zero)
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
     yield SegmentPaths(t, h, np.append(starts, len(t)))
+
+
+def segment_labels(name: str, label: ArrayLike, num_segments: int, num_outputs: int) -> NDArray[np.float64]:
+    """Bring the labels of one end of every segment to the shape of the outputs.
+
+    Args:
+        name: Name of the argument, for the error.
+        label: A number for every segment, shape [S] for one output, or [S, num_outputs]; numpy or torch.
+        num_segments: S.
+        num_outputs: Outputs of the network.
+
+    Returns:
+        Shape [S, num_outputs], read-only where it was broadcast.
+
+    Raises:
+        ValueError: If the shape is another one or an entry is not finite.
+
+    Example:
+        >>> segment_labels("yi", [1, 0, 1], 3, 1).shape
+        (3, 1)
+    """
+    label = label.detach().cpu().double() if hasattr(label, "detach") else label
+    values = check_array(name, label, (0, 1, 2))
+    shape = (num_segments, num_outputs)
+    if values.ndim == 1 and num_outputs == 1:
+        values = values[:, None]
+    if values.ndim == 1 or (values.ndim == 2 and values.shape != shape):
+        raise ValueError(
+            f"`{name}` must have shape {list(shape)} (segments, outputs), got {list(values.shape)}. "
+            "Turn class indices into rows with one_hot."
+        )
+    return np.broadcast_to(values, shape)
 
 
 def kinks(paths: SegmentPaths, tolerance: float = 1e-12) -> list[NDArray[np.float64]]:
