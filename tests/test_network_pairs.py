@@ -1,0 +1,180 @@
+"""Noise of mixed pairs on networks: on a linear model the closed forms, on a network loops over autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mixup_theory.gradient_noise import centred_gradient_moments, gradient_noise_coefficients
+from mixup_theory.gradients import hard_label_extra_variance
+from mixup_theory.laws import as_law
+from mixup_theory.network_gradients import mixup_gradient_noise
+from mixup_theory.network_pairs import hard_label_noise, mixup_noise_parts, pair_gradient_noise
+from mixup_theory.pair_gradients import pair_gradient_covariance, pair_gradient_mean
+from mixup_theory.quadrature import gauss_rule
+from mixup_theory.weights import var_q
+
+
+def half_square(outputs, targets):
+    return 0.5 * ((outputs.squeeze(-1) - targets) ** 2).mean()
+
+
+@pytest.fixture
+def regression():
+    rng = np.random.default_rng(50)
+    x, noise = rng.normal(size=(40, 2)), rng.normal(0, 0.5, 40)
+    x = x - x.mean(axis=0)
+    y = x @ np.array([1.0, -0.5]) + noise - noise.mean()
+    theta = np.array([0.2, 0.7])
+    model = torch.nn.Linear(2, 1, bias=False).double()
+    model.weight.data = torch.tensor(theta)[None]
+    return model, x, y, theta
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)).double()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0, 50.0, np.inf])
+def test_pair_noise_of_a_linear_model_is_the_closed_form(regression, alpha):
+    model, x, y, theta = regression
+    mean, trace = pair_gradient_noise(model, half_square, torch.tensor(x[:2]), torch.tensor(y[:2]), alpha)
+    pair = (x[0], x[1], y[0], y[1], theta, alpha)
+    np.testing.assert_allclose(mean, pair_gradient_mean(*pair), rtol=1e-10)
+    np.testing.assert_allclose(trace, np.trace(pair_gradient_covariance(*pair)), rtol=1e-9, atol=1e-25)
+
+
+def flat_gradient(model, x, y):
+    parts = torch.autograd.grad(F.cross_entropy(model(x[None]), y[None]), list(model.parameters()))
+    return torch.cat([part.ravel() for part in parts]).numpy()
+
+
+def test_pair_noise_of_a_network_against_a_loop(network):
+    x, y = torch.tensor(np.random.default_rng(51).normal(size=(2, 4))), torch.eye(3, dtype=torch.float64)[[0, 2]]
+    nodes, weights = gauss_rule(64, 0.6)
+    gradients = np.array([flat_gradient(network, t * x[0] + (1 - t) * x[1], t * y[0] + (1 - t) * y[1]) for t in nodes])
+    mean = weights @ gradients
+    trace = sum(w * np.sum((g - mean) ** 2) for w, g in zip(weights, gradients, strict=True))
+    got = pair_gradient_noise(network, F.cross_entropy, x, torch.tensor([0, 2]), 0.6, num_classes=3)
+    np.testing.assert_allclose(got[0], mean, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(got[1], trace, rtol=1e-10)
+    few = pair_gradient_noise(network, F.cross_entropy, x, torch.tensor([0, 2]), 0.6, num_classes=3, num_nodes=16)
+    np.testing.assert_allclose(few[1], trace, rtol=1e-6)  # a smooth network needs few nodes
+
+
+def test_hard_label_noise_of_linear_models_is_the_closed_form(regression):
+    model, x, y, _ = regression
+    label = (y > 0).astype(float)
+    rng = np.random.default_rng(52)
+    got = hard_label_noise(model, half_square, torch.tensor(x), torch.tensor(label), 0.5, rng, num_pairs=4000)
+    assert abs(got.value - hard_label_extra_variance(x, label, 0.5)) < 6 * got.standard_error
+    softmax = torch.nn.Linear(2, 3, bias=False).double()
+    classes = np.arange(40) % 3
+    got = hard_label_noise(
+        softmax, F.cross_entropy, torch.tensor(x), torch.tensor(classes), 0.5, rng, num_pairs=4000, num_classes=3
+    )
+    assert abs(got.value - hard_label_extra_variance(x, np.eye(3)[classes], 0.5)) < 6 * got.standard_error
+    assert got.standard_error < 0.06 * got.value
+
+
+def test_hard_label_noise_of_a_network_against_a_loop(network):
+    data = np.random.default_rng(53)
+    x, y = torch.tensor(data.normal(size=(10, 4))), torch.eye(3, dtype=torch.float64)[data.integers(0, 3, 10)]
+    got = hard_label_noise(network, F.cross_entropy, x, y, 1.0, np.random.default_rng(54), num_pairs=20, chunk_size=7)
+    rng = np.random.default_rng(54)
+    first, second = rng.integers(0, 10, (2, 20))
+    values = []
+    for i, j, t in zip(first, second, as_law(1.0).sample(rng, 20), strict=True):
+        mixed = t * x[i] + (1 - t) * x[j]
+        one, two = flat_gradient(network, mixed, y[i]), flat_gradient(network, mixed, y[j])
+        mean = t * one + (1 - t) * two
+        values.append(t * np.sum((one - mean) ** 2) + (1 - t) * np.sum((two - mean) ** 2))
+    np.testing.assert_allclose(got.value, np.mean(values), rtol=1e-10)
+    np.testing.assert_allclose(got.standard_error, np.std(values, ddof=1) / np.sqrt(20), rtol=1e-10)
+
+
+def test_noise_parts_of_a_linear_model_are_the_closed_forms(regression):
+    model, x, y, theta = regression
+    alpha = 0.8
+    rng = np.random.default_rng(55)
+    parts = mixup_noise_parts(
+        model, half_square, torch.tensor(x), torch.tensor(y), alpha, rng, pairs_per_block=200, num_nodes=4
+    )
+    moments = centred_gradient_moments(x, y, theta)
+    traces = np.trace(moments.covariance), np.trace(moments.cross), moments.mean @ moments.mean
+    one = gradient_noise_coefficients(alpha, 1, partner="fresh", lam_per="sample")
+    pairs = [
+        np.trace(pair_gradient_covariance(x[i], x[j], y[i], y[j], theta, alpha)) for i in range(40) for j in range(40)
+    ]
+    floor = var_q(alpha) * traces[2]
+    expected = {
+        "per_example": one.trace(*traces),
+        "given_pair": np.mean(pairs),
+        "given_lam": one.trace(*traces) - floor,
+        "floor": floor,
+        "mean_squared": one.mean_factor**2 * traces[2],
+    }
+    for name, value in expected.items():
+        got = getattr(parts, name)
+        assert abs(got.value - value) < 6 * got.standard_error, name
+        assert got.standard_error < 0.1 * value, name
+    total = parts.given_lam.value + parts.floor.value
+    np.testing.assert_allclose(parts.per_example.value, total, rtol=1e-12)
+
+
+def test_noise_parts_predict_the_noise_of_whole_batches(network):
+    data = np.random.default_rng(56)
+    x, y = torch.tensor(data.normal(size=(30, 4))), torch.tensor(data.integers(0, 3, 30))
+    parts = mixup_noise_parts(
+        network, F.cross_entropy, x, y, 0.5, np.random.default_rng(57), pairs_per_block=80, num_classes=3
+    )
+    for lam_per in ("batch", "sample"):
+        got = mixup_gradient_noise(
+            network,
+            F.cross_entropy,
+            x,
+            y,
+            0.5,
+            np.random.default_rng(58),
+            batch_size=16,
+            num_batches=1500,
+            chunk_size=500,
+            partner="fresh",
+            lam_per=lam_per,
+            num_classes=3,
+        )
+        error = np.hypot(got.trace.standard_error, parts.per_example.standard_error / 16 + parts.floor.standard_error)
+        assert abs(got.trace.value - parts.batch_trace(16, lam_per)) < 6 * error
+        assert error < 0.1 * got.trace.value
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_blocks": 2}, "`num_blocks`"),
+        ({"pairs_per_block": 0}, "`pairs_per_block`"),
+        ({"num_nodes": 0}, "`num_nodes`"),
+        ({"alpha": [1.0, 2.0]}, "`alpha`"),
+    ],
+)
+def test_bad_input_is_named(regression, options, message):
+    model, x, y, _ = regression
+    arguments = {"alpha": 1.0, "rng": np.random.default_rng(0), **options}
+    with pytest.raises(ValueError, match=message):
+        mixup_noise_parts(model, half_square, torch.tensor(x), torch.tensor(y), **arguments)
+
+
+def test_other_bad_input_is_named(regression):
+    model, x, y, _ = regression
+    x, y = torch.tensor(x), torch.tensor(y)
+    with pytest.raises(ValueError, match="`x` must hold two examples"):
+        pair_gradient_noise(model, half_square, x, y, 1.0)
+    with pytest.raises(ValueError, match="`num_pairs`"):
+        hard_label_noise(model, half_square, x, y, 1.0, np.random.default_rng(0), num_pairs=2)
+    parts = mixup_noise_parts(model, half_square, x, y, 1.0, np.random.default_rng(0), num_blocks=3, pairs_per_block=1)
+    with pytest.raises(ValueError, match="`lam_per`"):
+        parts.batch_trace(4, "pair")
