@@ -141,22 +141,33 @@ def blend(x: Any, lam: ArrayLike, partner: ArrayLike) -> Any:
             f"`x` must be float32 or float64, got {x.dtype}. Convert it first; labels in whole numbers need "
             "`num_classes`."
         )
+    if not isinstance(x, np.ndarray):
+        return _blend_tensors(x, lam, partner)
     index = np.asarray(partner)
     weight = np.broadcast_to(np.asarray(lam, dtype=float), (n,)) if np.ndim(lam) == 0 else np.asarray(lam)
-    if index.shape != (n,) or weight.shape != (n,):
-        raise ValueError(f"`partner` and `lam` must have length {n}, got {index.shape} and {weight.shape}.")
-    shape = (n,) + (1,) * (len(x.shape) - 1)
-    if isinstance(x, np.ndarray):
-        w = weight.reshape(shape).astype(x.dtype)
-        return w * x + (1 - w) * x[index]
-    w = x.new_tensor(weight.copy()).reshape(shape)
-    return w * x + (1 - w) * x[x.new_tensor(index, dtype=_torch_int64())]
+    _check_lengths(n, index, weight)
+    w = weight.reshape((n,) + (1,) * (x.ndim - 1)).astype(x.dtype)
+    return w * x + (1 - w) * x[index]
 
 
-def _torch_int64() -> Any:
+def _blend_tensors(x: Any, lam: Any, partner: Any) -> Any:
+    """Blend a torch batch on its device; weights and indices that are tensors there already are not copied."""
     import torch  # only when the caller already holds a tensor
 
-    return torch.int64
+    w = lam if isinstance(lam, torch.Tensor) else torch.tensor(np.asarray(lam, dtype=float))
+    index = partner if isinstance(partner, torch.Tensor) else torch.tensor(np.asarray(partner))
+    n = len(x)
+    w = w.to(x).expand(n) if w.ndim == 0 else w.to(x)
+    _check_lengths(n, index, w)
+    w = w.reshape((n,) + (1,) * (x.ndim - 1))
+    return w * x + (1 - w) * x.index_select(0, index.to(x.device))
+
+
+def _check_lengths(n: int, index: Any, weight: Any) -> None:
+    if index.shape != (n,) or weight.shape != (n,):
+        raise ValueError(
+            f"`partner` and `lam` must have length {n}, got {tuple(index.shape)} and {tuple(weight.shape)}."
+        )
 
 
 def _check_batch(name: str, x: Any) -> int:

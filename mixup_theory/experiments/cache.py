@@ -96,7 +96,7 @@ def _read(folder: Path, key: str) -> dict[str, Any] | None:
             return None
         content = json.loads(path.read_bytes())
         digest = content.pop("sha256")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, AttributeError, TypeError):
         raise DamagedEntry(f"{path} is not a whole JSON entry") from None

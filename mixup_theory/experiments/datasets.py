@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..progress import report_dataset
 from .config import RunConfig
 
 __all__ = ["DATASETS", "Dataset", "Streams", "load_dataset", "run_dataset", "run_index", "run_labels"]
@@ -125,6 +126,7 @@ def load_dataset(name: str) -> Dataset:
     data = DATASETS[name]()
     for array in (data.x_train, data.y_train, data.x_test, data.y_test):
         array.flags.writeable = False
+    report_dataset(name, data.checksum)
     return data
 
 

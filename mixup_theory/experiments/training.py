@@ -138,7 +138,7 @@ def _train_group(configs: list[RunConfig], device: str, on_epoch: Callable[[int,
         lam = torch.as_tensor(drawn.lam, dtype=dtype, device=device)
         losses: list[Tensor] = []
         for step in range(steps):
-            x, y = x_train[points[step]], label_rows[labels[step]]  # [R B, D], [R B, K]
+            x, y = x_train.index_select(0, points[step]), label_rows.index_select(0, labels[step])  # [R B, D], [R B, K]
             x, y = (blend(z, lam[step], partner[step]) for z in (x, y))  # mixup
             x, y = x.view(runs, batch_size, -1), y.view(runs, batch_size, -1)
             loss = network.gradient(x, y, with_loss=recorded or epoch == shared.epochs - 1)
@@ -170,6 +170,6 @@ def _train_group(configs: list[RunConfig], device: str, on_epoch: Callable[[int,
 
 def _logits(network: StackedMLP, x: Tensor, points: NDArray[np.int64]) -> NDArray:
     """Return the logits of each run at its own points [R, n] of the inputs, shape [R, n, K]."""
-    where = torch.as_tensor(np.ascontiguousarray(points), device=x.device)
+    where = torch.tensor(points, device=x.device)
     pieces = [network.logits(x[piece]).cpu() for piece in where.split(EVALUATE_ROWS, dim=1)]
     return torch.cat(pieces, dim=1).numpy()
