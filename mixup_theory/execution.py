@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,15 @@ class Outcome:
     """How a run ended.
 
     `status` is `finished`, `failed` (a Python exception), `killed` (the kernel or its runner died) or `timeout`;
-    `seconds` is the whole run, `cell_seconds` the part of it spent in the notebook's cells.
+    `seconds` is the whole run, `cell_seconds` the part of it spent in the notebook's cells, `data` the checksums of the
+    data sets it loaded.
     """
 
     status: str
     message: str = ""
     seconds: float = 0.0
     cell_seconds: float = 0.0
+    data: dict[str, str] = field(default_factory=dict)
 
 
 def fingerprint(notebook: Notebook, parameters: Mapping[str, Any]) -> str:
@@ -149,7 +151,7 @@ class _Kernels:
 
 
 def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Outcome:
-    """Run a notebook to its end, in this process, and write its results.
+    """Run a notebook to its end and write its results.
 
     `executed.ipynb` is written however the run ends, with the error in the cell where it happened. Only a run that
     finished gets its marker, last of all.
@@ -160,7 +162,7 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
         kernels: Where the kernel is to be known, for whoever may have to kill it.
 
     Returns:
-        How it ended; `seconds` is left to the caller.
+        How it ended; `seconds` and `data` are left to the caller.
     """
     # Two of the three seconds that papermill takes to import go into a grammar for a format that notebooks do not use;
     # jsonschema does without it where it is missing.

@@ -1,9 +1,9 @@
-"""How far the runs of a notebook are: a small file written by the sweep, read by the runner, shown on the terminal.
+"""What a notebook tells the suite while it runs: how far its runs are, and which data sets it loaded.
 
 The runner names a file in the environment variable `MIXUP_PROGRESS_FILE`. Whoever works through a list of runs calls
 `report_progress` there; the file then holds `{"done": 12, "total": 40, "seconds_left": 31.5}`, with null for
-`seconds_left` while nobody knows. It is replaced as a whole, so a reader never sees a part of it. Without the variable
-nothing happens.
+`seconds_left` while nobody knows. It is replaced as a whole, so a reader never sees a part of it. In the same way
+`report_dataset` adds a line of JSON to the file named by `MIXUP_DATASETS_FILE`. Without the variables nothing happens.
 """
 
 from __future__ import annotations
@@ -18,9 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["PROGRESS_VARIABLE", "Board", "Progress", "duration", "read_progress", "report_progress"]
+__all__ = [
+    "DATASETS_VARIABLE",
+    "PROGRESS_VARIABLE",
+    "Board",
+    "Progress",
+    "duration",
+    "read_datasets",
+    "read_progress",
+    "report_dataset",
+    "report_progress",
+]
 
 PROGRESS_VARIABLE = "MIXUP_PROGRESS_FILE"
+DATASETS_VARIABLE = "MIXUP_DATASETS_FILE"
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,38 @@ def read_progress(path: str | os.PathLike[str]) -> Progress | None:
         return Progress(**json.loads(Path(path).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def report_dataset(name: str, checksum: str) -> None:
+    """Say that a data set was loaded, for the provenance of the results.
+
+    Args:
+        name: Its name.
+        checksum: The SHA-256 of its content.
+    """
+    target = os.environ.get(DATASETS_VARIABLE)
+    if target:
+        with contextlib.suppress(OSError), open(target, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps([name, checksum]) + "\n")
+
+
+def read_datasets(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read what `report_dataset` added.
+
+    Args:
+        path: The file that `MIXUP_DATASETS_FILE` named.
+
+    Returns:
+        Checksums by name; empty if no data set was loaded.
+
+    Example:
+        >>> read_datasets("no/such/file")
+        {}
+    """
+    try:
+        return dict(sorted(json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ from mixup_theory._files import write_json_atomic
 __all__ = ["PROVENANCE", "code_version", "commit", "cores", "describe_run", "machine", "update", "versions"]
 
 PROVENANCE = "provenance.json"
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 PACKAGES = (
     "torch numpy scipy pandas pyarrow sympy statsmodels scikit-learn matplotlib seaborn papermill nbclient ipykernel "
@@ -83,7 +84,7 @@ def cores() -> int:
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = QUOTA.read_text().split()
     except (OSError, ValueError):
         return count
     return count if quota == "max" else max(1, min(count, int(quota) // int(period)))

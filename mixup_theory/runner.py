@@ -12,12 +12,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mixup_theory.execution import Job, Outcome, ending
-from mixup_theory.progress import PROGRESS_VARIABLE, Board, duration, read_progress
+from mixup_theory.progress import DATASETS_VARIABLE, PROGRESS_VARIABLE, Board, duration, read_datasets, read_progress
 
 __all__ = ["Run", "side_by_side", "start", "stop_signals"]
 
@@ -48,8 +48,9 @@ class Run:
             outcome = Outcome(**json.loads((self.folder / "outcome.json").read_text()))
         except (OSError, ValueError, TypeError):
             outcome = Outcome("killed", f"the notebook's runner ended with {ending(code)}{self._last_words()}", seconds)
+        outcome = replace(outcome, seconds=seconds, data=read_datasets(self.folder / "datasets"))
         self._clean()
-        return Outcome(outcome.status, outcome.message, seconds, outcome.cell_seconds)
+        return outcome
 
     def _last_words(self) -> str:
         lines = (self.folder / "log").read_text(errors="replace").strip().splitlines()
@@ -111,6 +112,7 @@ def start(job: Job, threads: int, environment: Mapping[str, str] | None = None) 
         "IPYTHONDIR": str(folder / "ipython"),  # no start-up files of the user's
         "PYTHONPATH": os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")])),
         PROGRESS_VARIABLE: str(folder / "runs"),
+        DATASETS_VARIABLE: str(folder / "datasets"),
         **(environment or {}),
     }
     with open(folder / "log", "wb") as log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import time
 from contextlib import closing
@@ -15,7 +16,7 @@ from mixup_theory.execution import EXECUTED, MARKER, Job, ending, fingerprint, i
 from mixup_theory.parameters import read_notebook
 from mixup_theory.progress import Board
 from mixup_theory.provenance import code_version
-from mixup_theory.runner import side_by_side, start
+from mixup_theory.runner import side_by_side, start, stop_signals
 
 CLAIM = "from pathlib import Path\nPath(output_dir, 'claims.json').write_text('{}')\n"
 ENDINGS = {
@@ -222,6 +223,17 @@ def test_runner_that_cannot_write_says_so(tmp_path, notebook_file):
         time.sleep(0.05)
     assert outcome.status == "failed"
     assert "File exists" in outcome.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_stop_signal_interrupts_and_the_next_ones_wait(number):
+    before = signal.getsignal(number)
+    with stop_signals() as received:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+    assert received == [number]
+    assert signal.getsignal(number) is before
 
 
 def test_ending():

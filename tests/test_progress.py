@@ -6,7 +6,17 @@ import io
 
 import pytest
 
-from mixup_theory.progress import PROGRESS_VARIABLE, Board, Progress, duration, read_progress, report_progress
+from mixup_theory.progress import (
+    DATASETS_VARIABLE,
+    PROGRESS_VARIABLE,
+    Board,
+    Progress,
+    duration,
+    read_datasets,
+    read_progress,
+    report_dataset,
+    report_progress,
+)
 
 
 def test_report_is_read_back(tmp_path, monkeypatch):
@@ -17,6 +27,17 @@ def test_report_is_read_back(tmp_path, monkeypatch):
     report_progress(4, 40)
     assert read_progress(path) == Progress(4, 40, None)
     assert [file.name for file in tmp_path.iterdir()] == ["runs"]
+
+
+def test_datasets_are_collected_once_each(tmp_path, monkeypatch):
+    monkeypatch.delenv(DATASETS_VARIABLE, raising=False)
+    report_dataset("digits", "12ab")
+    monkeypatch.setenv(DATASETS_VARIABLE, str(tmp_path / "datasets"))
+    for name in ("digits", "circles", "digits"):
+        report_dataset(name, f"{name}-sum")
+    assert read_datasets(tmp_path / "datasets") == {"circles": "circles-sum", "digits": "digits-sum"}
+    (tmp_path / "datasets").write_text('["digits"')
+    assert read_datasets(tmp_path / "datasets") == {}
 
 
 def test_report_without_a_file_or_with_a_bad_one_does_nothing(tmp_path, monkeypatch):
