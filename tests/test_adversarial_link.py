@@ -52,12 +52,10 @@ def test_worst_case_loss_is_the_maximum_over_the_ball():
     angles = np.linspace(0, 2 * np.pi, 20001)
     ball = np.column_stack([np.cos(angles), np.sin(angles)])
     radius = np.array([0.0, 0.1, 0.5, 1.0, 2.0, 0.3])
-    searched = [
-        max(logistic_risk((x + r * ball), np.full(len(ball), y), THETA, 0.4) for _ in (0,))
-        if r == 0
-        else np.max(np.logaddexp(0, (x + r * ball) @ THETA + 0.4) - y * ((x + r * ball) @ THETA + 0.4))
-        for x, y, r in zip(RAW, Y, radius, strict=True)
-    ]
+    searched = []
+    for x, y, r in zip(RAW, Y, radius, strict=True):
+        z = (x + r * ball) @ THETA + 0.4
+        searched.append(np.max(np.logaddexp(0, z) - y * z))
     exact = adversarial_logistic_risk(RAW, Y, THETA, radius, 0.4)
     assert exact == pytest.approx(np.mean(searched), rel=1e-7)
     assert adversarial_logistic_risk(RAW, Y, THETA, 0.0) == pytest.approx(logistic_risk(RAW, Y, THETA), rel=1e-13)

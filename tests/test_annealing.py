@@ -77,7 +77,7 @@ def test_probability_of_the_others():
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
-@pytest.mark.parametrize("alpha0", [1e-8, 1e-3, 0.2, 1.0, 8.0, 1e3])
+@pytest.mark.parametrize("alpha0", [1e-8, 0.2, 8.0, 1e3])
 def test_integrated_shrink_is_the_integral(kind, alpha0):
     for total in (10.0, 13.0):
         schedule = make(kind, alpha0, total)
