@@ -6,106 +6,87 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, gammaln, zeta
 
 from ._checks import check_alpha
+from .incomplete_moments import piece_weights, small_alpha_weights
 from .segments import SegmentPaths
-from .weights import expected_abs_u
 
 __all__ = ["expected_product", "expected_square", "large_alpha_slope", "small_alpha_slope"]
 
 
 @dataclass(frozen=True)
-class _Quadratic:
-    r"""A piecewise quadratic :math:`g = c + b v + s v^2`, :math:`v=t-\tfrac12`, and its values at t = 0 and 1."""
+class _Pieces:
+    """The pieces of some paths, seen from the nearer end of [0, 1], so that small distances to it keep digits."""
 
-    paths: SegmentPaths
-    c: NDArray[np.float64]
-    b: NDArray[np.float64]
-    s: NDArray[np.float64]
-    at_zero: NDArray[np.float64]
-    at_one: NDArray[np.float64]
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """Index of the first piece of every segment."""
-        return self.paths.offsets[:-1] - np.arange(len(self.paths))
-
-    def bulge(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        r"""Coefficients of g minus the chord of its ends, as :math:`A + B v - s\,t(1-t)`."""
-        owner = np.repeat(np.arange(len(self.paths)), np.diff(self.paths.offsets) - 1)
-        middle, rise = (self.at_zero + self.at_one) / 2, self.at_one - self.at_zero
-        return self.c - middle[owner] + self.s / 4, self.b - rise[owner], self.s
+    first: NDArray[np.int64]  # rows of the piece ends; `first` is the one nearer to 0 or 1
+    last: NDArray[np.int64]
+    low: NDArray[np.float64]  # their distances from that end, low < high
+    high: NDArray[np.float64]
+    owner: NDArray[np.int64]
 
 
-def _product(paths: SegmentPaths, f: NDArray[np.float64], g: NDArray[np.float64]) -> _Quadratic:
-    """Inner product, summed over outputs, of two functions that are linear between the knots of `paths`."""
+def _pieces(paths: SegmentPaths) -> _Pieces:
     row = paths.piece_starts
-    width = (paths.knots[row + 1] - paths.knots[row])[:, None]
-    v = paths.knots[row][:, None] - 0.5
-    f_slope, g_slope = (f[row + 1] - f[row]) / width, (g[row + 1] - g[row]) / width
-    f_middle, g_middle = f[row] - f_slope * v, g[row] - g_slope * v
-    first, last = paths.offsets[:-1], paths.offsets[1:] - 1
-    return _Quadratic(
-        paths,
-        (f_middle * g_middle).sum(axis=1),
-        (f_middle * g_slope + f_slope * g_middle).sum(axis=1),
-        (f_slope * g_slope).sum(axis=1),
-        (f[first] * g[first]).sum(axis=1),
-        (f[last] * g[last]).sum(axis=1),
+    left, right = paths.knots[row], paths.knots[row + 1]
+    flipped = left > 1 - right
+    return _Pieces(
+        np.where(flipped, row + 1, row),
+        np.where(flipped, row, row + 1),
+        np.where(flipped, 1 - right, left),
+        np.where(flipped, 1 - left, right),
+        paths.owner[row],
     )
 
 
-def _expectation(g: _Quadratic, alpha: ArrayLike) -> NDArray[np.float64]:
-    """Expectation of a piecewise quadratic, shape [S], or [A, S] for alpha of shape [A]."""
+def _bernstein(
+    paths: SegmentPaths, pieces: _Pieces, f: NDArray[np.float64], g: NDArray[np.float64], peeled: bool
+) -> NDArray[np.float64]:
+    """Coefficients [pieces, 3] of f g, summed over outputs, in (1 - z)^2, 2 z (1 - z), z^2 on every piece."""
+    # peeled: of f g minus the chord of its values at t = 0 and t = 1
+    one, zero = paths.offsets[1:] - 1, paths.offsets[:-1]
+    first, last = pieces.first, pieces.last
+    product = (f * g).sum(axis=1)
+    crossed = ((f[first] * g[last]).sum(axis=1) + (f[last] * g[first]).sum(axis=1)) / 2
+    found = np.stack([product[first], crossed, product[last]], axis=1)
+    if peeled:
+        chord = paths.knots * product[one][paths.owner] + (1 - paths.knots) * product[zero][paths.owner]
+        found -= np.stack([chord[first], (chord[first] + chord[last]) / 2, chord[last]], axis=1)
+        found[pieces.low == 0, 0] = 0.0  # exactly, where the weight of the end itself was taken out
+        found[pieces.high == 1, 2] = 0.0
+    return found
+
+
+def _sum_over_pieces(paths: SegmentPaths, pieces: _Pieces, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.bincount(pieces.owner, terms.sum(axis=1), minlength=len(paths)).astype(float)
+
+
+def _expectation(
+    paths: SegmentPaths, f: NDArray[np.float64], g: NDArray[np.float64], alpha: ArrayLike
+) -> NDArray[np.float64]:
+    """Mean of f g, summed over outputs: shape [S], or [A, S] for alpha of shape [A]."""
     alphas = check_alpha(alpha)
     if alphas.ndim > 1:
         raise ValueError(f"`alpha` must be a number or a 1-d array, got shape {alphas.shape}.")
-    rows = [_at_one_alpha(g, a) for a in np.atleast_1d(alphas)]
+    pieces = _pieces(paths)
+    plain, peeled = (_bernstein(paths, pieces, f, g, peel) for peel in (False, True))
+    one, zero = paths.offsets[1:] - 1, paths.offsets[:-1]
+    ends = (np.sum(f[one] * g[one], axis=1) + np.sum(f[zero] * g[zero], axis=1)) / 2
+
+    def at(a: float) -> NDArray[np.float64]:
+        if a == 0:
+            return ends
+        if np.isinf(a):
+            return np.sum(_halfway(paths, f) * _halfway(paths, g), axis=1)
+        coefficients = peeled if a < 1 else plain
+        inner = _sum_over_pieces(paths, pieces, coefficients * piece_weights(pieces.low, pieces.high, a))
+        return ends + inner if a < 1 else inner
+
+    rows = [at(a) for a in np.atleast_1d(alphas)]
     return np.stack(rows) if alphas.ndim else rows[0]
 
 
-def _at_one_alpha(g: _Quadratic, alpha: float) -> NDArray[np.float64]:
-    """Centred incomplete moments (alpha >= 1), or the same peeled at the ends (alpha < 1)."""
-    t, row = g.paths.knots, g.paths.piece_starts
-    if alpha == 0:
-        return (g.at_zero + g.at_one) / 2
-    if np.isinf(alpha):
-        return np.add.reduceat(np.where((t[row] <= 0.5) & (t[row + 1] > 0.5), g.c, 0.0), g.starts)
-    tail = betainc(alpha + 1, alpha, t)  # I_t(a + 1, a); the other two differ from it by multiples of k(t)
-    if alpha >= 1:
-        v = t - 0.5
-        with np.errstate(divide="ignore"):  # log 0 at the ends, where k is 0
-            k = expected_abs_u(alpha) / 4 * np.exp(alpha * np.log1p(-4 * v**2))
-        second = (tail + 4 * t * k) / (4 * (2 * alpha + 1)) - v * k
-        jumps = g.c * np.diff(tail + 2 * k)[row] - g.b * np.diff(k)[row] + g.s * np.diff(second)[row]
-        return np.add.reduceat(jumps, g.starts)
-    # Only the bulge over the chord is integrated, against functions of order alpha, so that nothing that
-    # vanishes with alpha is lost. At 0 and 1 the bulge is 0 and the first two functions drop out.
-    quarter = np.zeros_like(t)  # k(t) - 1/4
-    inside = (t > 0) & (t < 1)
-    log_p = np.log(t[inside]) + np.log1p(-t[inside])
-    quarter[inside] = np.expm1(alpha * log_p + _log_ratio(alpha)) / 4
-    centred = np.where(inside, tail + 2 * quarter, 0.0)  # I_t(a, a) - 1/2
-    above = np.where(inside, tail + t + 4 * t * quarter, tail)  # I_t(a + 1, a + 1)
-    parabola = alpha / (2 * (2 * alpha + 1)) * above  # E[lam (1 - lam); lam < t]
-    return (g.at_zero + g.at_one) / 2 + _against(g, centred, quarter, parabola)
-
-
-def _against(g: _Quadratic, mass: NDArray, minus_v: NDArray, parabola: NDArray) -> NDArray[np.float64]:
-    """Sum the bulge of g against the differences of three functions of the knot."""
-    row = g.paths.piece_starts
-    a, b, s = g.bulge()
-    jumps = a * np.diff(mass)[row] - b * np.diff(minus_v)[row] - s * np.diff(parabola)[row]
-    return np.add.reduceat(jumps, g.starts)
-
-
-def _log_ratio(alpha: float) -> float:
-    r"""Evaluate :math:`\ln\Gamma(1+2a)-2\ln\Gamma(1+a)`, by its series where a is small."""
-    if alpha > 0.05:
-        return float(gammaln(1 + 2 * alpha) - 2 * gammaln(1 + alpha))
-    k = np.arange(2, 22)
-    return float(np.sum(zeta(k) * (-alpha) ** k * (2.0**k - 2) / k))
+def _halfway(paths: SegmentPaths, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return SegmentPaths(paths.knots, values, paths.offsets).at(0.5)[:, 0]
 
 
 def expected_square(paths: SegmentPaths, alpha: ArrayLike) -> NDArray[np.float64]:
@@ -116,8 +97,9 @@ def expected_square(paths: SegmentPaths, alpha: ArrayLike) -> NDArray[np.float64
     .. math:: m_0=[I_t(a,a)],\quad m_1=-[k],\quad m_2=-[(t-\tfrac12)k]+\tfrac1{4(2a+1)}[I_t(a+1,a+1)],\quad
               k(t)=\frac{(t(1-t))^a}{2aB(a,a)},
 
-    brackets being differences between the ends of the piece. For alpha < 1 the chord of :math:`R^2` is taken out
-    first, which is the same number and keeps its digits when R vanishes at both ends.
+    brackets being differences between the ends of the piece. The moments come from `piece_weights`, which is exact
+    to rounding also where those brackets cancel: on short pieces, and with the chord of :math:`R^2` taken out
+    first for alpha < 1, when R vanishes at both ends.
 
     Args:
         paths: R on S segments, any number of outputs; the square is summed over outputs.
@@ -138,7 +120,7 @@ def expected_square(paths: SegmentPaths, alpha: ArrayLike) -> NDArray[np.float64
         >>> expected_square(tent, 1.0).round(6).tolist()  # E min(lam, 1 - lam)**2 = 1/12
         [0.083333]
     """
-    return _expectation(_product(paths, paths.values, paths.values), alpha)
+    return _expectation(paths, paths.values, paths.values, alpha)
 
 
 def expected_product(first: SegmentPaths, second: SegmentPaths, alpha: ArrayLike) -> NDArray[np.float64]:
@@ -171,15 +153,13 @@ def expected_product(first: SegmentPaths, second: SegmentPaths, alpha: ArrayLike
         raise ValueError(
             f"`second` must have the knots and outputs of first, {first.values.shape}, got {second.values.shape}."
         )
-    return _expectation(_product(first, first.values, second.values), alpha)
+    return _expectation(first, first.values, second.values, alpha)
 
 
 def small_alpha_slope(paths: SegmentPaths) -> NDArray[np.float64]:
     r"""Derivative of :math:`E\|R(\lambda)\|^2` in alpha at alpha = 0, where lam is 0 or 1.
 
     .. math:: \tfrac12\int_0^1\frac{R^2-tR(1)^2-(1-t)R(0)^2}{t(1-t)}\,dt
-
-    in closed form: on a piece the integrand is a constant plus multiples of 1/t and 1/(1 - t).
 
     Args:
         paths: R on S segments.
@@ -195,11 +175,9 @@ def small_alpha_slope(paths: SegmentPaths) -> NDArray[np.float64]:
         >>> small_alpha_slope(tent).round(6).tolist()  # ln 2 - 1/2
         [0.193147]
     """
-    t = paths.knots
-    inside = (t > 0) & (t < 1)
-    log_t, log_rest = np.zeros_like(t), np.zeros_like(t)
-    log_t[inside], log_rest[inside] = np.log(t[inside]), np.log1p(-t[inside])
-    return _against(_product(paths, paths.values, paths.values), (log_t - log_rest) / 2, (log_t + log_rest) / 4, t / 2)
+    pieces = _pieces(paths)
+    coefficients = _bernstein(paths, pieces, paths.values, paths.values, peeled=True)
+    return _sum_over_pieces(paths, pieces, coefficients * small_alpha_weights(pieces.low, pieces.high))
 
 
 def large_alpha_slope(paths: SegmentPaths) -> NDArray[np.float64]:
@@ -224,9 +202,12 @@ def large_alpha_slope(paths: SegmentPaths) -> NDArray[np.float64]:
         >>> large_alpha_slope(line).tolist()  # E (2 lam)^2 = 1 + 1 / (2 alpha + 1)
         [1.0]
     """
-    t, row = paths.knots, paths.piece_starts
-    g = _product(paths, paths.values, paths.values)
-    left = np.add.reduceat(np.where((t[row] < 0.5) & (t[row + 1] >= 0.5), [g.b, g.s], 0.0), g.starts, axis=1)
-    right = np.add.reduceat(np.where((t[row] <= 0.5) & (t[row + 1] > 0.5), [g.b, g.s], 0.0), g.starts, axis=1)
-    bend = right[0] - left[0]
-    return np.where(bend == 0, (left[1] + right[1]) / 8, np.copysign(np.inf, bend))
+    start = paths.offsets[:-1]
+    slopes = []
+    for before in (paths.knots < 0.5, paths.knots <= 0.5):
+        row = start + np.add.reduceat(before, start, dtype=int) - 1
+        width = paths.knots[row + 1] - paths.knots[row]
+        slopes.append((paths.values[row + 1] - paths.values[row]) / width[:, None])
+    bend = np.sum(_halfway(paths, paths.values) * (slopes[1] - slopes[0]), axis=1)
+    squares = np.sum(slopes[0] ** 2 + slopes[1] ** 2, axis=1)
+    return np.where(bend == 0, squares / 8, np.copysign(np.inf, bend))

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import poch, roots_jacobi, roots_legendre
+from scipy.special import roots_jacobi, roots_legendre
 
+from .incomplete_moments import density_at_half
 from .quadrature import _alpha
 from .segments import CHUNK_ENTRIES, SegmentPaths
 
@@ -60,8 +61,7 @@ def _piece_rules(low: NDArray, high: NDArray, alpha: float) -> tuple[NDArray, ND
             distance = width * (1 + u)
             t[end] = distance if end is first else 1 - distance
             weights[end] = width * w * (4 * width * (1 - distance)) ** power
-    height = 2 * poch(alpha + 1, 0.5) / np.sqrt(np.pi)
-    return t, height * weights / (t * (1 - t))
+    return t, density_at_half(alpha + 1) * weights / (t * (1 - t))
 
 
 def expect_on_paths(paths: SegmentPaths, integrand: Integrand, alpha: float) -> NDArray[np.float64]:
