@@ -226,7 +226,7 @@ class Claim:
 
     def measured_text(self) -> str:
         """Return what was measured, with interval (for an identity the gap), units and headline part."""
-        where = f"; {self.part}, of {self.num_parts} parts" if self.num_parts > 1 else ""
+        where = f"; worst of {self.num_parts} parts: {self.part}" if self.num_parts > 1 else ""
         if self.kind == "identity":
             assert self.predicted is not None
             gap = abs(self.measured - self.predicted)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from mixup_theory._files import write_json_atomic, write_parquet_atomic
 from mixup_theory.claims import Claim, check_claim_id, interval_text, predicted_text
 from mixup_theory.decision import Decision, PartResult, decide
-from mixup_theory.rules import Part, Rule
+from mixup_theory.rules import Identity, Part, Rule
 
 __all__ = [
     "CLAIMS_FILE",
@@ -133,7 +133,7 @@ class Recorder:
         self._evidence: dict[str, dict[str, tuple[Part, tuple[str, ...]]]] = {}
 
     def claim(
-        self, id: str, *, statement: str, source: str, rule: Rule, unit: str = "seeds", correction: str = ""
+        self, id: str, *, statement: str, source: str, rule: Rule, unit: str | None = None, correction: str = ""
     ) -> Declared:
         """Declare a claim, before any number of it is computed; declaring it again starts it over.
 
@@ -142,7 +142,7 @@ class Recorder:
             statement: What is said, one sentence, as it is said.
             source: Who says it and the section of the theory.
             rule: Identity, Equality or Ordering.
-            unit: What one independent value is.
+            unit: What one independent value is, in the plural; "seeds" by default, "checks" for an identity.
             correction: The statement that holds, shown where this one is refuted.
 
         Returns:
@@ -154,6 +154,7 @@ class Recorder:
         if not isinstance(rule, Rule):
             raise ValueError(f"`rule` must be an Identity, Equality or Ordering, got {rule!r}.")
         check_claim_id(id, self.notebook, rule)
+        unit = ("checks" if isinstance(rule, Identity) else "seeds") if unit is None else unit
         for name, text in (("statement", statement), ("source", source), ("unit", unit)):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"`{name}` of {id!r} must be a non-empty text, got {text!r}.")

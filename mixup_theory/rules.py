@@ -57,7 +57,8 @@ class Identity:
 
     def describe(self) -> str:
         """Return the rule in one sentence."""
-        return f"Supported when every value is the predicted one to {self.tolerance:g}{_of(self)}, else refuted."
+        room = _room(self.tolerance, self.relative)
+        return f"Supported when every value is within {room} of the predicted one, else refuted."
 
     def accepted(self, part: Part) -> tuple[float, float]:
         """Return the range of values of this part that the claim allows."""
@@ -94,7 +95,7 @@ class Equality:
         """Return the rule in one sentence."""
         return (
             f"Supported when the {100 * self.level:.4g} % interval{_how(self)} of every part lies within "
-            f"{self.margin:g}{_of(self)} of the predicted number; refuted when that of one part, widened by "
+            f"{_room(self.margin, self.relative)} of the predicted number; refuted when that of one part, widened by "
             "Bonferroni over the parts, lies outside; else inconclusive."
         )
 
@@ -147,8 +148,8 @@ def _how(rule: Equality | Ordering) -> str:
     return " (BCa bootstrap)" if rule.method == "bca" else ""
 
 
-def _of(rule: Identity | Equality) -> str:
-    return " of its size" if rule.relative else ""
+def _room(margin: float, relative: bool) -> str:
+    return f"{100 * margin:g} %" if relative else f"{margin:g}"
 
 
 def half_width(part: Part, margin: float, relative: bool) -> float:

@@ -132,6 +132,6 @@ def test_interval_text_shows_two_digits_of_the_width(mean, low, high, text):
 
 
 def test_measured_text():
-    assert make(Equality(0.05)).measured_text().endswith("(3 seeds; alpha = 2, of 2 parts)")
+    assert make(Equality(0.05)).measured_text().endswith("(3 seeds; worst of 2 parts: alpha = 2)")
     one = [Part.of("only", [0.5, 0.5 + 1e-13], 0.5)]
     assert make(Identity(1e-9), one).measured_text() == "0.5, gap 1.0e-13 (2 seeds)"

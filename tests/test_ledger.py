@@ -151,13 +151,16 @@ def test_the_units_said_to_be_needed_survive_the_correction(results, tmp_path):
 
 
 def test_claims_of_different_levels(tmp_path):
-    claims = {
-        f"claim-{k}": (Ordering(level=level), t, None)
-        for k, (level, t) in enumerate([(0.8, 2.5), (0.99, 3.4), (0.95, 2.9)])
-    }
+    rows = {"lenient": (0.8, 3.75), "usual": (0.95, 3.7), "nothing": (0.95, 0.5)}
+    claims = {name: (Ordering(level=level), t, None) for name, (level, t) in rows.items()}
     notebook(tmp_path, "91-second", claims)
-    for claim in collect(tmp_path).claims:
+    ledger = collect(tmp_path)
+    for claim in ledger.claims:
         assert (claim.verdict == "supported") == (claim.p_adjusted <= 1 - claim.rule.level)
+    # Two claims are left undecided, and half of 0.05 would let this one through; its adjusted value does not.
+    usual = ledger.claims[1]
+    assert (ledger.holm["multiplicity"], usual.verdict) == (2, "inconclusive")
+    assert usual.p_value < 0.025
 
 
 def test_only_the_notebooks_asked_for(results):

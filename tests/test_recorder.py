@@ -108,6 +108,11 @@ def test_many_parts_are_cut_to_the_telling_ones(record):
     assert text.count("| case ") == 12
     assert "| case 20 |" in text
     assert "18 more parts" in text
+    declare(record, Identity(1e-9))
+    for k in range(30):
+        record.evidence("a-claim", f"case {k}", [1.0 + (k >= 19)], predicted=1.0)
+    text = record.decide("a-claim")._repr_markdown_()
+    assert [k for k in range(30) if f"| case {k} |" in text] == [0, *range(19, 30)]
 
 
 def test_running_cells_again(record):

@@ -106,7 +106,7 @@ def test_a_part_is_checked():
 def test_the_descriptions_carry_their_numbers():
     assert "0.02" in Equality(0.02).describe()
     assert "95 %" in Equality(0.02).describe()
-    assert "of its size" in Equality(0.02, relative=True).describe()
+    assert "within 2 % of" in Equality(0.02, relative=True).describe()
     assert "BCa" in Ordering(method="bca").describe()
     assert "above 0.01" in Ordering(minimum=0.01).describe()
     assert "1e-09" in Identity(1e-9).describe()
