@@ -33,7 +33,7 @@ def generated(ledger: Ledger) -> dict[str, str]:
 
 
 def fill(text: str, parts: dict[str, str]) -> str:
-    """Put each part between its marks `<!-- name: begin -->` and `<!-- name: end -->`.
+    r"""Put each part between its marks `<!-- name: begin -->` and `<!-- name: end -->`.
 
     Args:
         text: The document.
@@ -47,7 +47,7 @@ def fill(text: str, parts: dict[str, str]) -> str:
 
     Example:
         >>> fill("a <!-- x: begin -->old<!-- x: end --> b", {"x": "new"})
-        'a <!-- x: begin -->\\nnew<!-- x: end --> b'
+        'a <!-- x: begin -->\nnew<!-- x: end --> b'
     """
     for name, part in parts.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
