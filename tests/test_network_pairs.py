@@ -124,11 +124,47 @@ def test_noise_parts_of_a_linear_model_are_the_closed_forms(regression):
         assert got.standard_error < 0.1 * value, name
     total = parts.given_lam.value + parts.floor.value
     np.testing.assert_allclose(parts.per_example.value, total, rtol=1e-12)
+    shared = gradient_noise_coefficients(alpha, 100, partner="fresh").trace(*traces)
+    error = parts.given_lam.standard_error / 100 + parts.floor.standard_error
+    assert abs(parts.batch_trace(100) - shared) < 6 * error
+    assert error < 0.1 * floor < 0.1 * shared
+
+
+def test_noise_parts_of_a_network_against_loops_over_pairs(network):
+    data = np.random.default_rng(59)
+    x, y = torch.tensor(data.normal(size=(9, 4))), torch.eye(3, dtype=torch.float64)[data.integers(0, 3, 9)]
+    parts = mixup_noise_parts(
+        network, F.cross_entropy, x, y, 0.5, np.random.default_rng(60), num_blocks=3, pairs_per_block=2, num_nodes=4
+    )
+    rng = np.random.default_rng(60)
+    pairs = np.concatenate([rng.integers(0, 9, (2, 2)).T for _ in range(3)])
+    nodes, weights = gauss_rule(4, 0.5)
+    g = np.array(
+        [
+            [flat_gradient(network, t * x[i] + (1 - t) * x[j], t * y[i] + (1 - t) * y[j]) for t in nodes]
+            for i, j in pairs
+        ]
+    )
+    mean = np.einsum("k,rkp->rp", weights, g)
+    different = [(r, s) for r in range(6) for s in range(6) if r != s]
+    signal = np.mean([mean[r] @ mean[s] for r, s in different])
+    centred = g - mean[:, None]
+    floor = np.mean([sum(w * centred[r, k] @ centred[s, k] for k, w in enumerate(weights)) for r, s in different])
+    second = np.mean(np.einsum("k,rkp->r", weights, g**2))
+    expected = {
+        "per_example": second - signal,
+        "given_pair": np.mean(np.einsum("k,rkp->r", weights, centred**2)),
+        "given_lam": second - signal - floor,
+        "floor": floor,
+        "mean_squared": signal,
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(parts, name).value, value, rtol=1e-10, err_msg=name)
 
 
 def test_noise_parts_predict_the_noise_of_whole_batches(network):
     data = np.random.default_rng(56)
-    x, y = torch.tensor(data.normal(size=(30, 4))), torch.tensor(data.integers(0, 3, 30))
+    x, y = torch.tensor(data.normal(1, 1, (30, 4))), torch.tensor(data.integers(0, 8, 30) // 7)  # one class rules
     parts = mixup_noise_parts(
         network, F.cross_entropy, x, y, 0.5, np.random.default_rng(57), pairs_per_block=80, num_classes=3
     )
