@@ -24,6 +24,7 @@ __all__ = [
     "cross_entropy_penalty",
     "linear_logit_cross_entropy",
     "probability_chord_deviation",
+    "probability_label_deviation",
 ]
 
 
@@ -259,13 +260,61 @@ def probability_chord_deviation(
     found = []
     for paths in iter_segment_paths(network, xi, xj, slope=slope):
         one, zero = (_probabilities(end) for end in paths.ends)
-
-        def square(t: NDArray, logits: NDArray, segment: NDArray, one: NDArray = one, zero: NDArray = zero) -> NDArray:
-            chord = t[:, None] * one[segment] + (1 - t[:, None]) * zero[segment]
-            return np.sum((_probabilities(logits) - chord) ** 2, axis=1)
-
-        found.append(expect_on_paths(paths, square, alpha))
+        found.append(_mean_square_from_chord(paths, one, zero, alpha))
     return np.concatenate(found)
+
+
+def probability_label_deviation(
+    network: Network, xi: ArrayLike, xj: ArrayLike, yi: ArrayLike, yj: ArrayLike, alpha: float, *, slope: float = 0.0
+) -> NDArray[np.float64]:
+    r"""How far the predicted probabilities are from the mixed label: :math:`E\|p(\lambda)-\tilde y\|^2`.
+
+    The Brier score of mixed inputs; 0 only for probabilities that are linear between the two labels.
+
+    Args:
+        network: A `torch.nn.Sequential` or a list of (W, b), see `network_layers`; its outputs are logits.
+        xi: Inputs at lam = 1, shape [S, ...].
+        xj: Inputs at lam = 0, same shape.
+        yi: Label rows at lam = 1, shape [S, K], K >= 2.
+        yj: Label rows at lam = 0, same shape.
+        alpha: Concentration in [0, inf].
+        slope: Negative slope of the activations of a list of (W, b).
+
+    Returns:
+        Shape [S], in [0, 2].
+
+    Raises:
+        ValueError: If the network is not piecewise linear, or shapes or alpha are wrong.
+
+    References:
+        theory D.1, D.2.
+
+    Example:
+        >>> even = [([[0.0], [0.0]], [0.0, 0.0])]  # always predicts (1/2, 1/2)
+        >>> ends = [[1.0]], [[0.0]], [[1.0, 0.0]], [[0.0, 1.0]]
+        >>> probability_label_deviation(even, *ends, 1.0).round(6).tolist()  # 2 E (lam - 1/2)^2
+        [0.166667]
+    """
+    found, start = [], 0
+    for paths in iter_segment_paths(network, xi, xj, slope=slope):
+        num_outputs = paths.ends[0].shape[1]
+        part = slice(start, start + len(paths))
+        one, zero = (
+            segment_labels(name, np.asarray(y)[part], len(paths), num_outputs) for name, y in (("yi", yi), ("yj", yj))
+        )
+        found.append(_mean_square_from_chord(paths, one, zero, alpha))
+        start += len(paths)
+    return np.concatenate(found)
+
+
+def _mean_square_from_chord(paths: SegmentPaths, one: NDArray, zero: NDArray, alpha: float) -> NDArray[np.float64]:
+    """Mean squared distance of the probabilities from the straight line between two rows per segment."""
+
+    def square(t: NDArray, logits: NDArray, segment: NDArray) -> NDArray:
+        chord = t[:, None] * one[segment] + (1 - t[:, None]) * zero[segment]
+        return np.sum((_probabilities(logits) - chord) ** 2, axis=1)
+
+    return expect_on_paths(paths, square, alpha)
 
 
 def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:

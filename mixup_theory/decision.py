@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-from mixup_theory.mean_test import MAX_UNITS, MeanTest, mean_test, miss_probability, smallest_n
+from mixup_theory.mean_test import MAX_UNITS, ConstantUnits, MeanTest, mean_test, miss_probability, smallest_n
 from mixup_theory.rules import Equality, Identity, Ordering, Part, Rule, half_width
 
 __all__ = [
@@ -82,6 +82,8 @@ def decide(rule: Rule, parts: Sequence[Part], *, multiplicity: float = 1) -> Dec
     the claim is supported when :math:`p_+ \le \epsilon`, refuted when :math:`p_- \le \epsilon`, with
     :math:`\epsilon = (1 - \mathrm{level}) / \mathrm{multiplicity}`. The factor 2 pays for the two directions.
 
+    A part whose values do not vary at all is open: without a spread it can neither hold nor fail.
+
     Assumptions: units are independent; for `t` normal, or enough of them.
 
     Args:
@@ -109,15 +111,19 @@ def decide(rule: Rule, parts: Sequence[Part], *, multiplicity: float = 1) -> Dec
         raise ValueError(f"`parts` must be one or more parts with different labels, got {labels}.")
     if isinstance(rule, Identity):
         return _decide_identity(rule, parts)
-    tests = []
+    tests: list[MeanTest | None] = []
     for part in parts:
         try:
             tests.append(mean_test(part.values, rule.method))
+        except ConstantUnits:
+            tests.append(None)  # nothing is known of the spread: this part can neither hold nor fail
         except ValueError as error:
             raise ValueError(f"Part {part.label!r}: {error}") from None
     ranges = [rule.accepted(part) for part in parts]
-    inside = [max(t.p_greater(low), t.p_less(high)) for t, (low, high) in zip(tests, ranges, strict=True)]
-    outside = [min(t.p_less(low), t.p_greater(high)) for t, (low, high) in zip(tests, ranges, strict=True)]
+    inside = [max(t.p_greater(low), t.p_less(high)) if t else 1.0 for t, (low, high) in zip(tests, ranges, strict=True)]
+    outside = [
+        min(t.p_less(low), t.p_greater(high)) if t else 1.0 for t, (low, high) in zip(tests, ranges, strict=True)
+    ]
     p_support, p_refute = 2 * max(inside), 2 * len(tests) * min(outside)
     allowed = (1 - rule.level) / multiplicity
     needed: int | None = None
@@ -129,18 +135,23 @@ def decide(rule: Rule, parts: Sequence[Part], *, multiplicity: float = 1) -> Dec
         reason = f"The part {labels[head]!r} lies outside what the claim allows."
     else:
         verdict, head = "inconclusive", inside.index(max(inside))
-        needed = _needed_n(tests, ranges, allowed)
-        most = max(test.n for test in tests)
-        needed = None if needed is None else max(needed, most + 1)
+        needed = _needed_n(
+            [test for test in tests if test], [r for t, r in zip(tests, ranges, strict=True) if t], allowed
+        )
+        most = max(len(part.values) for part in parts)
+        needed = None if needed is None or tests[head] is None else max(needed, most + 1)
         more = f"about {needed}" if needed else f"more than {MAX_UNITS}"
         reason = (
             f"The part {labels[head]!r} is open at a two-sided error of {allowed:.2g}; with the mean and the "
             f"spread seen, {more} units would decide with power {POWER}."
+            if tests[head]
+            else f"The part {labels[head]!r} is open: its values do not vary, so nothing is known of their spread."
         )
     results = []
     for part, test, good, bad in zip(parts, tests, inside, outside, strict=True):
         status = "holds" if 2 * good <= allowed else "fails" if 2 * len(tests) * bad <= allowed else "open"
-        results.append(PartResult(part.label, part.predicted, test.mean, test.interval(rule.level), test.n, status))
+        mean, interval = (test.mean, test.interval(rule.level)) if test else (part.values[0], (part.values[0],) * 2)
+        results.append(PartResult(part.label, part.predicted, mean, interval, len(part.values), status))
     headline = results[head]
     return Decision(
         verdict,
@@ -159,6 +170,8 @@ def decide(rule: Rule, parts: Sequence[Part], *, multiplicity: float = 1) -> Dec
 def _needed_n(tests: list[MeanTest], ranges: list[tuple[float, float]], allowed: float) -> int | None:
     """Return the units that decide with the stated power in the direction the means point to."""
     half, pairs = allowed / 2, list(zip(tests, ranges, strict=True))
+    if not pairs:
+        return None
     out = [(t, low, -1) if t.mean < low else (t, high, 1) for t, (low, high) in pairs if not low <= t.mean <= high]
     if not out:  # every bound of every part must be passed: the misses add up
         misses = [

@@ -12,12 +12,25 @@ from scipy import special, stats
 
 from mixup_theory._checks import check_array, check_choice, check_interval
 
-__all__ = ["MAX_UNITS", "METHODS", "MIN_UNITS_BCA", "MeanTest", "mean_test", "miss_probability", "smallest_n"]
+__all__ = [
+    "MAX_UNITS",
+    "METHODS",
+    "MIN_UNITS_BCA",
+    "ConstantUnits",
+    "MeanTest",
+    "mean_test",
+    "miss_probability",
+    "smallest_n",
+]
 
 METHODS = ("t", "bca")
 MIN_UNITS_BCA = 10  # with fewer units the bootstrap distribution is too coarse for its tails
 MAX_UNITS = 100_000
 _NUM_RESAMPLES = 9_999
+
+
+class ConstantUnits(ValueError):
+    """Units that do not vary at all, so that nothing is known of their spread."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,8 @@ def mean_test(values: ArrayLike, method: str = "t") -> MeanTest:
         The test; the same values give the same test, the resampling included.
 
     Raises:
-        ValueError: If there are too few units, they do not vary, or one is not finite.
+        ConstantUnits: If the units do not vary.
+        ValueError: If there are too few units or one is not finite.
 
     Example:
         >>> test = mean_test([0.9, 1.1, 1.3])
@@ -125,7 +139,7 @@ def mean_test(values: ArrayLike, method: str = "t") -> MeanTest:
     mean = math.fsum(data) / len(data)
     standard_error = math.sqrt(math.fsum((data - mean) ** 2) / (len(data) - 1) / len(data))
     if standard_error <= 4 * np.finfo(float).eps * np.abs(data).max():
-        raise ValueError(
+        raise ConstantUnits(
             f"`values` must vary over the units, got {len(data)} times {data[0]:g}. "
             "Either the units are not independent runs, or the number is exact: use the rule Identity."
         )

@@ -247,7 +247,6 @@ def test_a_factor_of_one_per_mille_is_caught():
         (Ordering(), [], "one or more parts"),
         (Ordering(), [Part("a", (1.0, 2.0)), Part("a", (1.0, 3.0))], "different labels"),
         (Ordering(), [Part("a", (1.0,))], "Part 'a'.*at least 2 units"),
-        (Ordering(), [Part("a", (1.0, 1.0, 1.0))], "Part 'a'.*must vary"),
         (Ordering(method="bca"), [Part("a", (1.0, 2.0))], "at least 10"),
         (Ordering(), [Part("a", (1.0, float("nan")))], "finite"),
         (Identity(0.1), [Part("a", (float("nan"),), 1.0)], "finite"),
@@ -259,3 +258,12 @@ def test_a_factor_of_one_per_mille_is_caught():
 def test_evidence_that_cannot_be_judged_is_refused(rule, parts, words):
     with pytest.raises(ValueError, match=words):
         decide(rule, parts)
+
+
+def test_values_that_do_not_vary_can_neither_hold_nor_fail() -> None:
+    constant, good, bad = Part.of("c", [1.0, 1.0, 1.0]), Part.of("g", [1.0, 1.1, 1.2]), Part.of("b", [-1.0, -1.1, -1.2])
+    alone = decide(Ordering(), [constant])
+    assert (alone.verdict, alone.p_value, alone.needed_n) == ("inconclusive", 1.0, None)
+    assert "do not vary" in alone.reason
+    assert decide(Ordering(), [constant, good]).verdict == "inconclusive"
+    assert decide(Ordering(), [constant, bad]).verdict == "refuted"
