@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -117,8 +116,9 @@ def make_jobs(plan: Plan) -> list[Job]:
     Raises:
         UsageError: If the profile gives a notebook what it does not take.
     """
-    from mixup_theory.execution import Job, fingerprint
+    from mixup_theory.execution import Job
     from mixup_theory.parameters import fill
+    from mixup_theory.results import fingerprint
 
     def place(path: Path, notebook: Notebook) -> str:
         """Inside the checkout relative to the notebook, so that an executed copy names no folder of this machine."""
@@ -170,8 +170,9 @@ def run(plan: Plan) -> int:
         The exit status.
     """
     from mixup_theory import provenance
-    from mixup_theory.execution import Outcome, is_done
+    from mixup_theory.execution import Outcome
     from mixup_theory.progress import Board, duration
+    from mixup_theory.results import is_done
     from mixup_theory.runner import side_by_side, stop_signals
 
     check_places(plan)
@@ -228,8 +229,8 @@ def variables(plan: Plan) -> dict[str, str]:
 
 def _ended(outcome: Outcome, folder: Path) -> str:
     """Say how a notebook ended; where to look, if it ended badly."""
-    from mixup_theory.execution import EXECUTED
     from mixup_theory.progress import duration
+    from mixup_theory.results import EXECUTED
 
     if outcome.status == "finished":
         return f"finished in {duration(outcome.seconds)}"
@@ -248,9 +249,9 @@ def rebuild_ledger(plan: Plan) -> bool:
     Returns:
         Whether the ledger could be built.
     """
-    from mixup_theory.execution import is_finished
     from mixup_theory.ledger import LEDGER_FILE, collect, write_ledger
     from mixup_theory.recorder import CLAIMS_FILE
+    from mixup_theory.results import is_finished
 
     finished = [path.parent.name for path in plan.folder.glob(f"*/{CLAIMS_FILE}") if is_finished(path.parent)]
     try:
@@ -269,35 +270,18 @@ def rebuild_ledger(plan: Plan) -> bool:
 
 
 def check(plan: Plan) -> int:
-    """Compare what is stored with what the stored rows say; run and write nothing.
+    """Say whether what is stored follows from the stored rows; run and write nothing.
 
     Returns:
-        The exit status: 1 if a verdict differs or is missing, or an executed notebook is missing or has an error in it.
+        The exit status.
     """
-    from mixup_theory.claims import missing_claims
-    from mixup_theory.execution import EXECUTED
-    from mixup_theory.ledger import read_ledger, recompute
+    from mixup_theory.results import find_differences
 
-    differences = recompute(plan.folder)
-    for name in plan.notebooks:
-        path = plan.folder / name / EXECUTED
-        try:
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        except (OSError, ValueError, KeyError) as error:
-            differences.append(f"{name}/{EXECUTED}: {type(error).__name__}, cannot be read")
-            continue
-        errors = [out["evalue"] for cell in cells for out in cell.get("outputs", []) if out["output_type"] == "error"]
-        differences += [f"{name}/{EXECUTED}: ends in an error: {error}" for error in errors]
-    try:
-        claims = read_ledger(plan.folder).claims
-    except ValueError:
-        claims = ()  # recompute has said so
-    absent = missing_claims([claim.id for claim in claims], list(plan.notebooks))
-    differences += [f"no verdict for {name}" for name in absent]
+    differences = find_differences(plan.folder, plan.notebooks)
     for difference in differences:
         print(difference)
     found = f"{len(differences)} differences" if differences else "every verdict follows from its rows"
-    print(f"{_short(plan.folder)}: {len(claims)} claims, {len(plan.notebooks)} notebooks: {found}")
+    print(f"{_short(plan.folder)}, {len(plan.notebooks)} notebooks: {found}")
     return 1 if differences else 0
 
 
@@ -332,18 +316,31 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """
     args = parse(argv)
     try:
-        from mixup_theory.parameters import UsageError
+        return obey(args, root)
+    except KeyboardInterrupt:
+        return 130
     except ImportError as error:
         print(f"reproduce.py: {error}; `make reproduce` sets the environment up", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, say; the text names the file
+        print(f"reproduce.py: {error}", file=sys.stderr)
+        return 1
+
+
+def obey(args: argparse.Namespace, root: Path) -> int:
+    """Make the plan and carry it out.
+
+    Returns:
+        The exit status.
+    """
+    from mixup_theory.parameters import UsageError
+
     try:
         plan = make_plan(args, root)
         return show_list(plan, root) if args.list else check(plan) if args.check else run(plan)
     except UsageError as error:
         print(f"reproduce.py: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

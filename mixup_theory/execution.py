@@ -11,32 +11,25 @@ it: `done.json`, written after everything else and naming the checksum of every 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mixup_theory._files import write_json_atomic, write_text_atomic
-from mixup_theory.parameters import Notebook
 from mixup_theory.progress import duration
-from mixup_theory.provenance import code_version
+from mixup_theory.results import CLEARED, EXECUTED, MARKER, checksums
 
-__all__ = ["EXECUTED", "MARKER", "Job", "Outcome", "ending", "fingerprint", "is_done", "is_finished", "run_notebook"]
+__all__ = ["Job", "Outcome", "ending", "run_notebook"]
 
-EXECUTED = "executed.ipynb"
-MARKER = "done.json"
-CLEARED = ("*.ipynb", "*.json", "*.parquet", "*.png")
-"""What a run removes from its output folder first: a failed run leaves nothing of the run before it."""
 
-PLACES = ("output_dir", "cache_dir", "data_dir", "scheduler")
-"""Parameters that say where, not what: the same results at another place are the same results."""
+NOT_STARTED = -1
 
 
 @dataclass(frozen=True)
@@ -65,59 +58,6 @@ class Outcome:
     seconds: float = 0.0
     cell_seconds: float = 0.0
     data: dict[str, str] = field(default_factory=dict)
-
-
-def fingerprint(notebook: Notebook, parameters: Mapping[str, Any]) -> str:
-    """Checksum all that a notebook's results depend on: its cells, its parameters, the package's code.
-
-    Args:
-        notebook: The notebook.
-        parameters: What it gets; the names in `PLACES` do not count.
-
-    Returns:
-        A SHA-256.
-    """
-    counted = {name: value for name, value in parameters.items() if name not in PLACES}
-    told = json.dumps([notebook.name, notebook.sha256, counted, code_version()], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def is_done(output_dir: Path, key: str) -> bool:
-    """Tell whether a folder holds the whole results of the run with this fingerprint.
-
-    Args:
-        output_dir: The folder of one notebook.
-        key: The run's fingerprint.
-
-    Returns:
-        True only if the marker is there, bears the key, and every file it names is there unchanged.
-    """
-    try:
-        marker = json.loads((output_dir / MARKER).read_text(encoding="utf-8"))
-        return marker["key"] == key and marker["files"] == _checksums(output_dir)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def is_finished(output_dir: Path) -> bool:
-    """Tell whether a folder's run came to its end, with whatever code; the claims of any other do not count.
-
-    Args:
-        output_dir: The folder of one notebook; committed results have no marker, but their executed copy says it.
-
-    Returns:
-        True only if the executed copy is there and is not that of a run that failed.
-    """
-    try:
-        notebook = json.loads((output_dir / EXECUTED).read_text(encoding="utf-8"))
-        return notebook["metadata"]["papermill"]["exception"] is False
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = sorted({path for pattern in CLEARED for path in folder.glob(pattern)} - {folder / MARKER})
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class _Kernels:
@@ -164,19 +104,13 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
     Returns:
         How it ended; `seconds` and `data` are left to the caller.
     """
-    # Two of the three seconds that papermill takes to import go into a grammar for a format that notebooks do not use;
-    # jsonschema does without it where it is missing.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-
     kernels = kernels or _Kernels()
     output_dir, draft = Path(job.output_dir), folder / "draft.ipynb"
     output_dir.mkdir(parents=True, exist_ok=True)
     for stale in [output_dir / MARKER, *(path for pattern in CLEARED for path in output_dir.glob(pattern))]:
         stale.unlink(missing_ok=True)
-    at, late = [0], threading.Event()
-    total = len(json.loads(Path(job.notebook).read_text(encoding="utf-8"))["cells"]) + 1  # and the injected one
+    late, total = threading.Event(), len(_read(job.notebook)["cells"]) + 1  # and the injected one
+    at = [NOT_STARTED]
 
     def note_cell(cell_index: int, **_: Any) -> None:
         at[0] = cell_index
@@ -191,6 +125,36 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
     timer = threading.Timer(job.time_limit, give_up)
     timer.daemon = True
     timer.start()
+    status, message = _execute(job, draft, kernels, note_cell)
+    if at[0] == NOT_STARTED and status != "finished" and not late.is_set():
+        # Kernels choose free ports and open them a moment later; another process may have been faster.
+        status, message = _execute(job, draft, kernels, note_cell)
+    timer.cancel()
+    if late.is_set() and status != "finished":
+        status, message = "timeout", f"over its time limit of {duration(job.time_limit)}"
+    if status != "finished":
+        message += ", before the first cell" if at[0] == NOT_STARTED else f", in cell {at[0] + 1} of {total}"
+    notebook = _settled(_read(draft if draft.exists() else job.notebook), status, message, max(at[0], 0))
+    cell_seconds = sum(cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in notebook["cells"])
+    write_text_atomic(output_dir / EXECUTED, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    if status == "finished":
+        about = {"key": job.key, "profile": job.profile, "cell_seconds": round(cell_seconds, 3)}
+        write_json_atomic(output_dir / MARKER, {**about, "files": checksums(output_dir)})
+    return Outcome(status, message, 0.0, round(cell_seconds, 1))
+
+
+def _execute(job: Job, draft: Path, kernels: _Kernels, note_cell: Callable[..., None]) -> tuple[str, str]:
+    """Run papermill.
+
+    Returns:
+        Status and message.
+    """
+    # Two of the three seconds that papermill takes to import go into a grammar for a format that notebooks do not use;
+    # jsonschema does without it where it is missing.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
     try:
         papermill.execute_notebook(
             job.notebook,
@@ -205,37 +169,26 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
             progress_bar=False,
             start_timeout=300,
         )
-        status, message = "finished", ""
     except papermill.PapermillExecutionError as error:
-        status, message = "failed", f"{error.ename}: {error.evalue}".splitlines()[0]
+        return "failed", f"{error.ename}: {error.evalue}".splitlines()[0]
+    except DeadKernelError:
+        return "killed", f"the kernel ended with {ending(kernels.process.poll() if kernels.process else None)}"
     except Exception as error:
-        if late.is_set():
-            status, message = "timeout", f"over its time limit of {duration(job.time_limit)}"
-        elif isinstance(error, DeadKernelError):
-            code = kernels.process.poll() if kernels.process else None
-            status, message = "killed", f"the kernel ended with {ending(code)}"
-        else:
-            status, message = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
-    finally:
-        timer.cancel()
-    if status != "finished":
-        message += f", in cell {at[0] + 1} of {total}"
-    notebook = _settled(draft, job.notebook, status, message, at[0])
-    cell_seconds = sum(cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in notebook["cells"])
-    write_text_atomic(output_dir / EXECUTED, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
-    if status == "finished":
-        about = {"key": job.key, "profile": job.profile, "cell_seconds": round(cell_seconds, 3)}
-        write_json_atomic(output_dir / MARKER, {**about, "files": _checksums(output_dir)})
-    return Outcome(status, message, 0.0, round(cell_seconds, 1))
+        return "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+    return "finished", ""
 
 
-def _settled(draft: Path, source: str, status: str, message: str, at: int) -> dict[str, Any]:
-    """Read papermill's output and make it true and the same everywhere: no paths of this machine, no false `completed`.
+def _read(path: Path | str) -> dict[str, Any]:
+    notebook: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return notebook
+
+
+def _settled(notebook: dict[str, Any], status: str, message: str, at: int) -> dict[str, Any]:
+    """Make papermill's output true and the same everywhere: no paths of this machine, no false `completed`.
 
     Returns:
         The executed notebook.
     """
-    notebook: dict[str, Any] = json.loads((draft if draft.exists() else Path(source)).read_text(encoding="utf-8"))
     told = notebook["metadata"].get("papermill", {})
     notebook["metadata"]["papermill"] = {
         key: told[key] for key in ("start_time", "end_time", "duration", "parameters", "version") if key in told
@@ -245,11 +198,11 @@ def _settled(draft: Path, source: str, status: str, message: str, at: int) -> di
             cell["id"] = "injected-parameters"  # papermill draws a new one at every run
     errors = [out for cell in notebook["cells"] for out in cell.get("outputs", []) if out["output_type"] == "error"]
     if status != "finished" and not errors:
-        cell = notebook["cells"][min(at, len(notebook["cells"]) - 1)]
+        later = [cell for cell in notebook["cells"][at:] if cell["cell_type"] == "code"]
+        cell = (later or [cell for cell in notebook["cells"] if cell["cell_type"] == "code"])[0]
         cell["metadata"].setdefault("papermill", {}).update(status="failed", exception=True)
-        if cell["cell_type"] == "code":
-            error = {"output_type": "error", "ename": status, "evalue": message, "traceback": [f"{status}: {message}"]}
-            cell["outputs"].append(error)
+        error = {"output_type": "error", "ename": status, "evalue": message, "traceback": [f"{status}: {message}"]}
+        cell["outputs"].append(error)
         text = f"**This run did not finish ({status}): {message}.**"
         notebook["cells"].insert(0, {"cell_type": "markdown", "id": "unfinished", "metadata": {}, "source": [text]})
     return notebook

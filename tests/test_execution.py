@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mixup_theory.execution import EXECUTED, MARKER, Job, ending, fingerprint, is_done, is_finished
+from mixup_theory.execution import Job, ending, run_notebook
 from mixup_theory.parameters import read_notebook
 from mixup_theory.progress import Board
 from mixup_theory.provenance import code_version
+from mixup_theory.results import EXECUTED, MARKER, fingerprint, is_done, is_finished
 from mixup_theory.runner import side_by_side, start, stop_signals
 
 CLAIM = "from pathlib import Path\nPath(output_dir, 'claims.json').write_text('{}')\n"
@@ -166,7 +167,7 @@ def test_fingerprint_follows_source_parameters_and_code_but_not_places(tmp_path,
     assert base == fingerprint(notebook, {"output_dir": "there", "seed": 1})
     assert base != fingerprint(notebook, {"seed": 2, "output_dir": "here"})
     assert base != fingerprint(other, {"seed": 1, "output_dir": "here"})
-    monkeypatch.setattr("mixup_theory.execution.code_version", lambda: "other code")
+    monkeypatch.setattr("mixup_theory.results.code_version", lambda: "other code")
     assert base != fingerprint(notebook, {"seed": 1, "output_dir": "here"})
 
 
@@ -214,6 +215,27 @@ def test_stop_kills_the_kernel_and_what_it_started(tmp_path, notebook_file):
     assert all(gone(pid) for pid in [*pids, run.process.pid])
     assert not run.folder.exists()
     assert not (tmp_path / "out" / MARKER).exists()
+
+
+@pytest.mark.parametrize(("failures", "status"), [(1, "finished"), (2, "failed")])
+def test_kernel_that_does_not_start_is_tried_once_more(tmp_path, notebook_file, monkeypatch, failures, status):
+    calls = []
+
+    def execute(job, draft, kernels, note_cell):
+        calls.append(job)
+        if len(calls) <= failures:
+            return "failed", "RuntimeError: Kernel died before replying"
+        draft.write_text(Path(job.notebook).read_text())
+        note_cell(cell_index=0)
+        return "finished", ""
+
+    monkeypatch.setattr("mixup_theory.execution._execute", execute)
+    outcome = run_notebook(job_for(notebook_file(tmp_path / "01-a.ipynb", ["1"]), tmp_path / "out"), tmp_path)
+    assert (outcome.status, len(calls)) == (status, 2)
+    assert is_finished(tmp_path / "out") == (status == "finished")
+    if status == "failed":
+        assert outcome.message.endswith("Kernel died before replying, before the first cell")
+        assert len(errors_of(json.loads((tmp_path / "out" / EXECUTED).read_text())["cells"])) == 1
 
 
 def test_runner_that_cannot_write_says_so(tmp_path, notebook_file):

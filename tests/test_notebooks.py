@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from mixup_theory.execution import EXECUTED
 from mixup_theory.ledger import read_ledger
 from mixup_theory.parameters import STANDARD, load_profiles, read_notebook
+from mixup_theory.results import EXECUTED
 
 ROOT = Path(reproduce.__file__).parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from mixup_theory.execution import EXECUTED, MARKER
 from mixup_theory.experiments.cache import read_row, write_entry
+from mixup_theory.results import EXECUTED, MARKER
 
 ROOT = Path(reproduce.__file__).parent
 CLAIM = """from mixup_theory.recorder import Recorder
@@ -62,7 +62,7 @@ def make_suite(root, notebook_file):
 @pytest.fixture(autouse=True)
 def unchanging_code(monkeypatch):
     """An edit of the package while the tests run would make notebooks run again."""
-    monkeypatch.setattr("mixup_theory.execution.code_version", lambda: "code")
+    monkeypatch.setattr("mixup_theory.results.code_version", lambda: "code")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_check_before_any_run_says_what_is_missing(call):
     status, out, _ = call("--check")
     assert status == 1
     assert "ledger.json, which is missing" in out
-    assert f"91-first/{EXECUTED}: FileNotFoundError" in out
+    assert f"91-first/{EXECUTED}: cannot be read (FileNotFoundError)" in out
 
 
 def test_run_writes_results_ledger_and_provenance(call, suite):
@@ -215,7 +215,7 @@ def test_finished_notebooks_are_kept(call, suite):
     assert out.count("kept: finished before") == 2
     assert "2 notebooks: 2 kept" in out
     assert (suite / "results/quick/91-first" / MARKER).stat().st_mtime_ns == before
-    said = f"{suite}/results/quick: 2 claims, 2 notebooks: every verdict follows from its rows\n"
+    said = f"{suite}/results/quick, 2 notebooks: every verdict follows from its rows\n"
     assert call("--check") == (0, said, "")
 
 
@@ -263,10 +263,24 @@ def test_check_sees_a_verdict_that_does_not_follow(call, suite):
     assert call("--check")[0] == 0
 
 
+def test_full_disk_is_one_line_and_loses_nothing_finished(call, suite, monkeypatch):
+    def full(*_):
+        raise OSError(28, "Cannot write provenance.json in the folder X: No space left on device")
+
+    monkeypatch.setattr("mixup_theory.provenance.update", full)
+    status, _, err = call("--fresh", "--only", "91")
+    assert status == 1
+    assert "No space left on device" in err
+    assert err.count("\n") == 1
+    monkeypatch.undo()
+    monkeypatch.setattr("mixup_theory.results.code_version", lambda: "code")
+    assert "91-first  kept" in call("--only", "91")[1]
+
+
 def interruptible(tmp_path, notebook_file):
     """Start a suite whose second notebook waits; return it when the first has finished and the second waits."""
     suite = make_suite(tmp_path, notebook_file)
-    code = "import sys, pathlib, reproduce as r, mixup_theory.execution as e; e.code_version = lambda: 'code'; "
+    code = "import sys, pathlib, reproduce as r, mixup_theory.results as e; e.code_version = lambda: 'code'; "
     code += "sys.exit(r.main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
     argv = [sys.executable, "-c", code, suite, "--jobs", "1", "-p", "92.mode=wait"]
     process = subprocess.Popen(
