@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import as_result, check_array, check_choice, check_integer, check_positive
-from .mixing import PARTNERS
+from ._checks import as_result, check_alpha, check_array, check_choice, check_integer, check_positive
+from .finite_batch import BATCH_PARTNERS, one_sample_factor, partner_correlation
 from .moments import Result, shrink_factor
 from .weights import expected_max_lam
 
@@ -19,11 +19,8 @@ __all__ = [
     "mixup_ols_no_intercept",
     "mixup_ridge",
     "no_intercept_bias",
-    "scheme_factor",
     "slope_factor",
 ]
-
-SELF_PAIRS = ("independent", "permutation")  # schemes whose pair (i, j) is uniform on all n squared pairs
 
 
 @dataclass(frozen=True)
@@ -41,36 +38,6 @@ class LinearFit:
     training_mse: float | NDArray[np.float64]
 
 
-def scheme_factor(alpha: ArrayLike, num_samples: int, partner: str = "independent") -> Result:
-    r"""Factor by which mixing shrinks the covariance of one mixed example, given the data.
-
-    :math:`s` where self pairs occur (`independent`, `permutation`), else :math:`(ns-1)/(n-1)`. It multiplies
-    :math:`\hat\Sigma_{xx}` and :math:`\hat\Sigma_{xy}` alike, which is why every scheme has the same fits.
-
-    Args:
-        alpha: Beta concentration(s) in [0, inf].
-        num_samples: Number n of examples, >= 2.
-        partner: One of `mixing.PARTNERS`; `flip` and `roll` on a shuffled batch.
-
-    Returns:
-        The factor in [0, 1], of the shape of `alpha`.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
-    References:
-        theory B.4, F.1.
-
-    Example:
-        >>> scheme_factor(float("inf"), 10), round(scheme_factor(float("inf"), 10, "derangement"), 6)
-        (0.5, 0.444444)
-    """
-    check_choice("partner", partner, PARTNERS)
-    n = check_integer("num_samples", num_samples, 2)
-    s = np.asarray(shrink_factor(alpha))
-    return as_result(s if partner in SELF_PAIRS else (n * s - 1) / (n - 1))
-
-
 def mixup_ols(x: ArrayLike, y: ArrayLike, alpha: ArrayLike, *, partner: str = "independent") -> LinearFit:
     r"""Least squares with an intercept on mixed pairs: the OLS solution, for every alpha.
 
@@ -84,7 +51,7 @@ def mixup_ols(x: ArrayLike, y: ArrayLike, alpha: ArrayLike, *, partner: str = "i
         x: Inputs, shape [n, d], with full column rank after centring.
         y: Targets, shape [n].
         alpha: Beta concentration(s) in [0, inf].
-        partner: One of `mixing.PARTNERS`.
+        partner: One of `finite_batch.BATCH_PARTNERS`.
 
     Returns:
         The fit; `training_mse` is f RSS / n.
@@ -116,7 +83,7 @@ def mixup_ridge(
         y: Targets, shape [n].
         alpha: Beta concentration(s) in [0, inf].
         kappa: Weight decay >= 0, broadcast with `alpha`; 0 needs full column rank after centring.
-        partner: One of `mixing.PARTNERS`.
+        partner: One of `finite_batch.BATCH_PARTNERS`.
 
     Returns:
         The fit.
@@ -157,7 +124,7 @@ def mixup_ols_no_intercept(x: ArrayLike, y: ArrayLike, alpha: ArrayLike, *, part
         x: Inputs, shape [n, d], of full column rank.
         y: Targets, shape [n].
         alpha: Beta concentration(s) in [0, inf].
-        partner: One of `mixing.PARTNERS`.
+        partner: One of `finite_batch.BATCH_PARTNERS`.
 
     Returns:
         The fit, its intercept 0.
@@ -266,7 +233,7 @@ def slope_factor(
         alpha: Beta concentration(s) in [0, inf].
         labels: `mixed`, `first` or `sampled`.
         lam_max: Whether the weight of the first example is max(lam, 1 - lam).
-        partner: One of `mixing.PARTNERS`.
+        partner: One of `finite_batch.BATCH_PARTNERS`.
         num_samples: Number n of examples, >= 2; None for the population, where every scheme is the same.
 
     Returns:
@@ -283,18 +250,17 @@ def slope_factor(
         (0.642857, 1.079688)
     """
     check_choice("labels", labels, ("mixed", "first", "sampled"))
-    check_choice("partner", partner, PARTNERS)
-    n = 2 if num_samples is None else check_integer("num_samples", num_samples, 2)
-    partner = "independent" if num_samples is None else partner
+    check_choice("partner", partner, BATCH_PARTNERS)
+    n, partner = (2, "independent") if num_samples is None else (check_integer("num_samples", num_samples, 2), partner)
     factor = _positive_factor(alpha, n, partner)
     if labels != "first":
         return as_result(np.ones(factor.shape))
     weight = np.asarray(expected_max_lam(alpha)) if lam_max else np.full(factor.shape, 0.5)
-    return as_result((weight if partner in SELF_PAIRS else (n * weight - 1) / (n - 1)) / factor)
+    return as_result((weight + (1 - weight) * partner_correlation(n, partner)) / factor)
 
 
 def _positive_factor(alpha: ArrayLike, num_samples: int, partner: str) -> NDArray[np.float64]:
-    factor = np.asarray(scheme_factor(alpha, num_samples, partner))
+    factor = np.asarray(one_sample_factor(num_samples, check_alpha(alpha), partner))
     if np.any(factor <= 0):
         raise ValueError(f"`alpha` must be finite for two examples and partner {partner!r}: all mixtures coincide.")
     return factor
