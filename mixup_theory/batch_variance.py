@@ -185,10 +185,12 @@ def batch_covariance_variance(
     if np.ndim(law.mean):
         raise ValueError(f"`alpha` must be one number, got shape {np.shape(law.mean)}. Call once per value.")
     if partner == "resampled":
-        return _resampled(batch, law, lam_per, known_mean, m)
-    if partner == "independent":
-        return _independent(batch, law, lam_per, known_mean)
-    return _permuted(batch, law, partner, lam_per, known_mean)
+        variance = _resampled(batch, law, lam_per, known_mean, m)
+    elif partner == "independent":
+        variance = _independent(batch, law, lam_per, known_mean)
+    else:
+        variance = _permuted(batch, law, partner, lam_per, known_mean)
+    return max(variance, 0.0)  # rounding, where nothing varies
 
 
 def _permuted(batch: BatchMoments, law: Any, partner: str, lam_per: str, known_mean: bool) -> float:
@@ -206,10 +208,11 @@ def _permuted(batch: BatchMoments, law: Any, partner: str, lam_per: str, known_m
         return var_q * (trace**2 - 2 * trace * mean_c + square_c) + 4 * p**2 * var_c
     if lam_per == "pair":
         return var_q * gap / (2 * n) + 4 * p**2 * var_c
-    v, v3, v4 = _central(law)
+    v = float(law.variance)
     second_moment = (4 * v * imbalance + var_q * gap / 4) / n
     if known_mean:
         return second_moment + 4 * p**2 * var_c
+    _, v3, v4 = _central(law)
     cross = ((2 * float(law.mean) - 1) * v3 + v4 - v**2) * gap / n**2
     spread = 4 * batch.square * (1 - 2 * partner_correlation(n, partner)) + 4 * square_k
     mean_square = (v4 - 3 * v**2) * gap / n**3 + 2 * v**2 * spread / n**2

@@ -45,8 +45,7 @@ def mask_agreement(masks: ArrayLike, probabilities: ArrayLike | None = None) -> 
         >>> mask_agreement([[1, 1], [1, 0]]).tolist()
         [[1.0, 0.5], [0.5, 1.0]]
     """
-    array = check_array("masks", masks, (2, 3))
-    m = array.reshape(len(array), -1)
+    m = _flat(masks)
     if probabilities is None:
         weight = np.full(len(m), 1 / len(m))
     else:
@@ -82,8 +81,7 @@ def mask_agreement_estimate(masks: ArrayLike) -> tuple[NDArray[np.float64], NDAr
         >>> estimate.tolist(), standard_error[0, 1].round(3).item()
         ([[1.0, 0.5], [0.5, 1.0]], 0.289)
     """
-    array = check_array("masks", masks, (2, 3))
-    m = array.reshape(len(array), -1)
+    m = _flat(masks)
     if len(m) < 2:
         raise ValueError(f"`masks` must hold at least 2 masks, got {len(m)}.")
     mean = mask_agreement(m)
@@ -287,6 +285,13 @@ def cutmix_circular_cov_factor(alpha: ArrayLike, delta: ArrayLike) -> Result:
     b = np.where(inside, a, 1.0)
     value = 1 - 2 * betainc(b + 1, b, d) - 2 * d * (1 - 2 * betainc(b, b, d))
     return as_result(np.where(inside, value, np.where(a == 0, 1.0, 1 - 2 * d)))
+
+
+def _flat(masks: ArrayLike) -> NDArray[np.float64]:
+    """Return masks (True and False count as 1 and 0) as rows, shape [m, d]."""
+    array = np.asarray(masks)
+    array = check_array("masks", array.astype(float) if array.dtype == bool else masks, (2, 3))
+    return array.reshape(len(array), -1)
 
 
 def _pair_of_squares(name: str, value: ArrayLike, other_name: str, other: ArrayLike) -> tuple[NDArray, NDArray]:

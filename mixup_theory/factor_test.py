@@ -64,7 +64,8 @@ def _decide(estimate: float, standard_error: float, target: float, degrees: floa
 def mixed_fourth_moment_ratio(alpha: AlphaOrLaw, kurtosis: ArrayLike, sphericity: ArrayLike = 1.0) -> Result:
     r"""Fourth moment of a mixed sample over the squared trace T, :math:`M_4=E|\tilde x-\mu|^4/T^2`.
 
-    Equals :math:`E[\lambda^4+(1-\lambda)^4]\kappa_T+(2+4r)E[p^2]` with :math:`T=\mathrm{tr}\Sigma`, :math:`\kappa_T=E|x-\mu|^4/T^2`, :math:`r=\mathrm{tr}\Sigma^2/T^2`; a scalar has r = 1.
+    Equals :math:`E[\lambda^4+(1-\lambda)^4]\kappa_T+(2+4r)E[p^2]` with :math:`T=\mathrm{tr}\Sigma`,
+    :math:`\kappa_T=E|x-\mu|^4/T^2`, :math:`r=\mathrm{tr}\Sigma^2/T^2`; a scalar has r = 1.
 
     Assumptions:
         Independent pairs (with replacement), lam independent of them.
@@ -186,7 +187,7 @@ def factor_test(
         raise ValueError(f"`mixed` must hold whole batches of {len(data)} for partner {partner!r}, got {len(z)} rows.")
     variance = batch_covariance_variance(batch, alpha, partner, lam_per, lam_max, known_mean=True, num_draws=draws)
     estimate = float(np.mean(np.sum((z - data.mean(axis=0)) ** 2, axis=1)) / batch.trace)
-    standard_error = float(np.sqrt(max(variance, 0.0) / repeats) / batch.trace)
+    standard_error = float(np.sqrt(variance / repeats) / batch.trace)
     expected = float(one_sample_factor(batch.n, alpha, partner)) if target is None else float(target)
     return _decide(estimate, standard_error, expected, np.inf, len(z))
 
@@ -258,8 +259,9 @@ def batch_factor_test(
     r"""Test the finite-batch factor with the batch as the unit: right whatever shares lam, one lam per batch included.
 
     Each batch gives :math:`\mathrm{tr}\tilde S_b/\mathrm{tr}S_b`, whose expectation is `finite_batch_factor` exactly;
-    a t test over batches, or with `known_variance` a z test with the exact variances of theory B.5. Testing
-    one-lam batches per sample rejects a true prediction 41.5 % of the time at nominal 5 % (40 batches of 512).
+    a t test over batches, or with `known_variance` a z test with the exact variances of theory B.5. Testing one-lam
+    batches per sample rejects a true prediction in 68 % of cases at nominal 5 % with the variance of `permutation`
+    (in 42 % even with the too wide F test): normal data, alpha = 1, 40 batches of 512.
 
     Args:
         mixed: Mixed batches, shape [num_batches, n] or [num_batches, n, d].
@@ -299,7 +301,7 @@ def batch_factor_test(
         variances = [
             batch_covariance_variance(batch, alpha, partner, lam_per, lam_max) / batch.trace**2 for batch in batches
         ]
-        return _decide(estimate, float(np.sqrt(max(sum(variances), 0.0)) / count), expected, np.inf, count)
+        return _decide(estimate, float(np.sqrt(sum(variances)) / count), expected, np.inf, count)
     if count < 2:
         raise ValueError(f"`mixed` must hold at least 2 batches for a t test, got {count}. Or use `known_variance`.")
     return _decide(estimate, float(ratios.std(ddof=1) / np.sqrt(count)), expected, count - 1, count)
