@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import check_integer
+from ._checks import check_choice, check_integer
 from .jackknife import Estimate, estimate, mean_replicates, squared_mean_replicates
 from .laws import AlphaOrLaw, as_law
+from .mixing import draw_lam
 from .network_gradients import Loss, as_targets, between, per_sample_gradients
 from .quadrature import gauss_rule
 
@@ -22,6 +23,7 @@ __all__ = [
     "hard_label_noise",
     "mixup_noise_parts",
     "pair_gradient_noise",
+    "shared_example_covariance",
 ]
 
 
@@ -154,14 +156,27 @@ class NoiseParts:
     floor: Estimate
     mean_squared: Estimate
 
-    def batch_trace(self, batch_size: int, lam_per: str = "batch") -> float:
-        r"""Predicted trace for n fresh pairs: (per example)/n, or (given lam)/n + floor with one lam per batch."""
+    def batch_trace(self, batch_size: int, lam_per: str = "batch", shared: float = 0.0) -> float:
+        r"""Predicted trace for n pairs: (per example)/n, or (given lam)/n + floor with one lam per batch.
+
+        Args:
+            batch_size: Number n of pairs, >= 1.
+            lam_per: `batch` or `sample`.
+            shared: 0 for fresh pairs; for a roll of n >= 3 examples, where two neighbouring pairs share one, their
+                `shared_example_covariance`, of which it adds 2/n.
+
+        Returns:
+            The trace of the covariance of the batch gradient.
+
+        Raises:
+            ValueError: If an argument is out of range.
+        """
         n = check_integer("batch_size", batch_size, 1)
         if lam_per == "sample":
-            return self.per_example.value / n
+            return (self.per_example.value + 2 * shared) / n
         if lam_per != "batch":
             raise ValueError(f"`lam_per` must be one of batch, sample; got {lam_per!r}.")
-        return self.given_lam.value / n + self.floor.value
+        return (self.given_lam.value + 2 * shared) / n + self.floor.value
 
 
 def mixup_noise_parts(
@@ -241,3 +256,83 @@ def mixup_noise_parts(
         floor=estimate(floor),
         mean_squared=estimate(signal),
     )
+
+
+def shared_example_covariance(
+    model: torch.nn.Module,
+    loss: Loss,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    alpha: float,
+    rng: np.random.Generator,
+    *,
+    lam_per: str = "batch",
+    lam_max: bool = False,
+    num_examples: int = 200,
+    num_partners: int = 8,
+    num_classes: int | None = None,
+    chunk_size: int | None = 256,
+) -> Estimate:
+    r"""Trace of the covariance of the gradients of two mixed pairs that share one example.
+
+    The example is second in the first pair and first in the other, as in a rolled batch:
+    :math:`\chi=\mathrm{tr\,Cov}(g_{ab,\lambda},g_{bc,\lambda'})`, with :math:`\lambda'=\lambda` given and averaged
+    over (`batch`, by the Gauss rule), or independent weights (`sample`, drawn). Unbiased up to that rule's error:
+    every shared b meets partners of its own on each side. For linear regression on centred data it is
+    :math:`E[p^2]\,\mathrm{tr}C` and :math:`E\lambda^2\,E(1-\lambda)^2\,\mathrm{tr}C`. Memory: examples times partners
+    gradients, twice.
+
+    Args:
+        model: As in `network_gradients.per_sample_gradients`.
+        loss: Mean loss of a batch, `loss(outputs, targets)`.
+        x: Inputs in float32 or float64, shape [N, ...].
+        y: Whole-number labels [N] (then `num_classes` is needed), or soft labels or targets [N, ...].
+        alpha: Beta concentration in [0, inf].
+        rng: Source of the examples, all with replacement, and lam.
+        lam_per: `batch` or `sample`.
+        lam_max: Replace lam by max(lam, 1 - lam); it matters for `sample` only.
+        num_examples: Shared examples, >= 3.
+        num_partners: Partners on each side of each, >= 1; for `batch` as many quadrature nodes.
+        num_classes: Number of classes for whole-number labels.
+        chunk_size: Examples at a time.
+
+    Returns:
+        The covariance; it may be negative. The standard error is over shared examples.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    References:
+        theory C.6.
+
+    Example:
+        >>> import torch
+        >>> model, x = torch.nn.Linear(1, 1, bias=False), torch.tensor([[-1.0], [1.0]])
+        >>> chi = shared_example_covariance(
+        ...     model, lambda out, y: out.mean(), x, x[:, 0], 1.0, np.random.default_rng(0), lam_per="sample"
+        ... )
+        >>> abs(chi.value - 1 / 4) < 6 * chi.standard_error  # E lam E (1 - lam) Var x
+        True
+    """
+    check_choice("lam_per", lam_per, ("batch", "sample"))
+    num_examples = check_integer("num_examples", num_examples, 3)
+    num_partners = check_integer("num_partners", num_partners, 1)
+    targets, shape = as_targets(x, y, num_classes), (num_examples, num_partners)
+    if lam_per == "batch":
+        nodes, weights = gauss_rule(num_partners, alpha)
+        lams = [np.broadcast_to(nodes, (num_examples, len(nodes)))] * 2
+    else:
+        weights = np.ones(1)
+        lams = [draw_lam(rng, num_examples * num_partners, alpha, "sample", lam_max).reshape(shape) for _ in range(2)]
+    shared = np.repeat(rng.integers(0, len(x), (num_examples, 1)), lams[0].shape[1], axis=1)
+    others = rng.integers(0, len(x), (2, *lams[0].shape))
+    sides = []
+    for first, second, lam in ((others[0], shared, lams[0]), (shared, others[1], lams[1])):
+        mixed = (between(values, first, second, lam).flatten(0, 1) for values in (x, targets))
+        gradients = per_sample_gradients(model, loss, *mixed, chunk_size=chunk_size).double().cpu().numpy()
+        gradients = gradients.reshape(*lam.shape, -1)
+        if lam_per == "sample":
+            gradients = gradients.mean(axis=1, keepdims=True)
+        sides.append(gradients - gradients.mean(axis=0))
+    values = np.einsum("k,bkp,bkp->b", weights, *sides, optimize=True) * num_examples / (num_examples - 1)
+    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(num_examples)))

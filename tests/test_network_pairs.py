@@ -9,9 +9,16 @@ import torch.nn.functional as F
 
 from mixup_theory.gradient_noise import centred_gradient_moments, gradient_noise_coefficients
 from mixup_theory.gradients import hard_label_extra_variance
-from mixup_theory.laws import as_law
+from mixup_theory.jackknife import Estimate
+from mixup_theory.laws import LargerBeta, as_law
 from mixup_theory.network_gradients import mixup_gradient_noise
-from mixup_theory.network_pairs import hard_label_noise, mixup_noise_parts, pair_gradient_noise
+from mixup_theory.network_pairs import (
+    NoiseParts,
+    hard_label_noise,
+    mixup_noise_parts,
+    pair_gradient_noise,
+    shared_example_covariance,
+)
 from mixup_theory.pair_gradients import pair_gradient_covariance, pair_gradient_mean
 from mixup_theory.quadrature import gauss_rule
 from mixup_theory.weights import var_q
@@ -188,6 +195,79 @@ def test_noise_parts_predict_the_noise_of_whole_batches(network):
         assert error < 0.1 * got.trace.value
 
 
+@pytest.mark.parametrize(("lam_per", "lam_max"), [("batch", False), ("sample", False), ("sample", True)])
+def test_shared_example_covariance_of_a_linear_model_is_the_closed_form(regression, lam_per, lam_max):
+    model, x, y, theta = regression
+    got = shared_example_covariance(
+        model, half_square, torch.tensor(x), torch.tensor(y), 0.8, np.random.default_rng(61),
+        lam_per=lam_per, lam_max=lam_max, num_examples=4000, chunk_size=None,
+    )  # fmt: skip
+    law = LargerBeta(0.8) if lam_max else as_law(0.8)
+    factor = law.mean_p_squared if lam_per == "batch" else law.moment(2) * law.moment(0, 2)
+    exact = factor * np.trace(centred_gradient_moments(x, y, theta).covariance)
+    assert abs(got.value - exact) < 6 * got.standard_error
+    assert got.standard_error < 0.1 * exact
+
+
+def test_shared_example_covariance_of_a_network_is_that_of_all_chains(network):
+    data = np.random.default_rng(62)
+    x, y = torch.tensor(data.normal(size=(5, 4))), torch.eye(3, dtype=torch.float64)[data.integers(0, 3, 5)]
+    nodes, weights = gauss_rule(8, 0.5)  # the network is smooth
+    g = np.array(
+        [
+            [
+                [flat_gradient(network, t * x[i] + (1 - t) * x[j], t * y[i] + (1 - t) * y[j]) for t in nodes]
+                for j in range(5)
+            ]
+            for i in range(5)
+        ]
+    )
+    as_second, as_first = (v - v.mean(axis=0) for v in (g.mean(axis=0), g.mean(axis=1)))  # [example, node, parameter]
+    products = np.einsum("bkp,blp->kl", as_second, as_first) / 5
+    exact = {"batch": weights @ np.diag(products), "sample": weights @ products @ weights}
+    for seed, (lam_per, value) in enumerate(exact.items()):
+        got = shared_example_covariance(
+            network, F.cross_entropy, x, y, 0.5, np.random.default_rng(63 + seed), lam_per=lam_per,
+            num_examples=2000, chunk_size=None,
+        )  # fmt: skip
+        assert abs(got.value - value) < 6 * got.standard_error
+        assert got.standard_error < 0.1 * value
+
+
+@pytest.mark.parametrize(("lam_per", "lam_max"), [("batch", False), ("sample", True)])
+def test_shared_example_covariance_against_a_loop(network, lam_per, lam_max):
+    data = np.random.default_rng(65)
+    x, y = torch.tensor(data.normal(size=(9, 4))), torch.eye(3, dtype=torch.float64)[data.integers(0, 3, 9)]
+    got = shared_example_covariance(
+        network, F.cross_entropy, x, y, 0.5, np.random.default_rng(66),
+        lam_per=lam_per, lam_max=lam_max, num_examples=4, num_partners=3, chunk_size=5,
+    )  # fmt: skip
+    rng = np.random.default_rng(66)
+    nodes, weights = gauss_rule(3, 0.5)
+    lams = [np.tile(nodes, (4, 1))] * 2
+    if lam_per == "sample":
+        weights, lams = np.ones(3) / 3, [as_law(0.5).sample(rng, 12).reshape(4, 3) for _ in range(2)]
+        lams = [np.maximum(lam, 1 - lam) for lam in lams]
+    middle, (before, after) = rng.integers(0, 9, (4, 1))[:, 0], rng.integers(0, 9, (2, 4, 3))
+    g = np.zeros((2, 4, 3, 43))
+    for b, k in np.ndindex(4, 3):
+        for side, (i, j) in enumerate([(before[b, k], middle[b]), (middle[b], after[b, k])]):
+            t = lams[side][b, k]
+            g[side, b, k] = flat_gradient(network, t * x[i] + (1 - t) * x[j], t * y[i] + (1 - t) * y[j])
+    if lam_per == "sample":
+        g, weights = np.einsum("k,sbkp->sbp", weights, g)[:, :, None], np.ones(1)
+    g = g - g.mean(axis=1, keepdims=True)
+    values = [sum(w * g[0, b, k] @ g[1, b, k] for k, w in enumerate(weights)) * 4 / 3 for b in range(4)]
+    np.testing.assert_allclose(got.value, np.mean(values), rtol=1e-10)
+    np.testing.assert_allclose(got.standard_error, np.std(values, ddof=1) / 2, rtol=1e-10)
+
+
+def test_a_shared_example_adds_its_part_to_a_rolled_batch():
+    parts = NoiseParts(*(Estimate(v, 0.0) for v in (5.0, 2.0, 3.0, 0.5, 1.0)))
+    assert parts.batch_trace(10, "sample", shared=1.5) == pytest.approx(0.8)  # (5 + 3) / 10
+    assert parts.batch_trace(10, "batch", shared=1.0) == pytest.approx(1.0)  # (3 + 2) / 10 + 1 / 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -211,6 +291,9 @@ def test_other_bad_input_is_named(regression):
         pair_gradient_noise(model, half_square, x, y, 1.0)
     with pytest.raises(ValueError, match="`num_pairs`"):
         hard_label_noise(model, half_square, x, y, 1.0, np.random.default_rng(0), num_pairs=2)
+    for options, message in (({"lam_per": "pair"}, "`lam_per`"), ({"num_examples": 2}, "`num_examples`")):
+        with pytest.raises(ValueError, match=message):
+            shared_example_covariance(model, half_square, x, y, 1.0, np.random.default_rng(0), **options)
     parts = mixup_noise_parts(model, half_square, x, y, 1.0, np.random.default_rng(0), num_blocks=3, pairs_per_block=1)
     with pytest.raises(ValueError, match="`lam_per`"):
         parts.batch_trace(4, "pair")

@@ -13,6 +13,7 @@ from mixup_theory.quadrature import gauss_rule
 from mixup_theory.sgd_moments import (
     sgd_moment_recursion,
     sgd_noise_ratio,
+    sgd_simulation,
     sgd_stability_limit,
     sgd_stationary_mse,
 )
@@ -78,6 +79,28 @@ def test_simulation_agrees_within_six_standard_errors(lam_per, batch_size):
     )  # fmt: skip
     for measured, exact in ((e, moments.mean[-1]), (e**2, moments.second_moment[-1])):
         assert abs(measured.mean() - exact) < 6 * measured.std(ddof=1) / math.sqrt(runs)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "batch_size", "lam_per"),
+    [
+        (constant(0.7), 1, "sample"),
+        (constant(0.7), 4, "batch"),
+        (Schedule("linear", 2.0, 12), 3, "sample"),
+        (Schedule("hesitation", 0.7, 20), 2, "batch"),  # late steps are mixed with a probability
+    ],
+)
+def test_shipped_simulation_has_the_moments_at_every_step(schedule, batch_size, lam_per):
+    run = {"variance": 1.5, "noise": 0.4, "learning_rate": 0.2, "initial_error": 1.0}
+    run |= {"batch_size": batch_size, "lam_per": lam_per}
+    errors = sgd_simulation(schedule, 20, np.random.default_rng(8), num_runs=20_000, **run)
+    moments = sgd_moment_recursion(schedule, 20, **run)
+    assert errors.shape == (21, 20_000)
+    assert np.all(errors[0] == 1.0)
+    for measured, exact in ((errors[1:], moments.mean[1:]), (errors[1:] ** 2, moments.second_moment[1:])):
+        spread = measured.std(axis=1, ddof=1) / math.sqrt(20_000)
+        assert np.all(np.abs(measured.mean(axis=1) - exact) < 6 * spread)
+        assert np.all(spread < 0.05 * np.maximum(np.abs(exact), 0.05))
 
 
 @pytest.mark.parametrize("lam_per", ["sample", "batch"])
