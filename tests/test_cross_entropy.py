@@ -25,5 +25,5 @@ def test_label_deviation_against_quadrature() -> None:
             density = (t * (1 - t)) ** (1.7 - 1) / beta_function(1.7, 1.7)
             return np.sum((p - t * yi[s] - (1 - t) * yj[s]) ** 2) * density
 
-        expected, _ = quad(square, 0, 1, limit=400, epsabs=1e-9)
+        expected, _ = quad(square, 0, 1, limit=400, epsabs=1e-7, epsrel=1e-7)
         assert got[s] == pytest.approx(expected, rel=1e-6)
