@@ -11,13 +11,14 @@ it: `done.json`, written after everything else and naming the checksum of every 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,30 @@ def run_notebook(job: Job, folder: Path, kernels: _Kernels | None = None) -> Out
 
     Returns:
         How it ended; `seconds` and `data` are left to the caller.
+
+    Raises:
+        OSError: If the folder cannot be written, or another process is writing there.
     """
-    kernels = kernels or _Kernels()
+    Path(job.output_dir).mkdir(parents=True, exist_ok=True)
+    with _alone_in(Path(job.output_dir)):
+        return _run(job, folder, kernels or _Kernels())
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself, which leaves no file and ends with the process, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise OSError(f"another run of this notebook is writing into {folder}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _run(job: Job, folder: Path, kernels: _Kernels) -> Outcome:
     output_dir, draft = Path(job.output_dir), folder / "draft.ipynb"
-    output_dir.mkdir(parents=True, exist_ok=True)
     for stale in [output_dir / MARKER, *(path for pattern in CLEARED for path in output_dir.glob(pattern))]:
         stale.unlink(missing_ok=True)
     late, total = threading.Event(), len(_read(job.notebook)["cells"]) + 1  # and the injected one

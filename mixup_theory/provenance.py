@@ -133,16 +133,17 @@ def describe_run(root: Path, device: str) -> dict[str, Any]:
 
     Args:
         root: The root of the checkout.
-        device: The device that was asked for.
+        device: The device that was asked for; `auto` is told as `cpu` where there is no GPU.
 
     Returns:
         `commit`, `dirty`, `code`, `device`, `machine`, `versions`.
     """
+    seen = machine()
     return {
         **commit(root),
         "code": code_version(),
-        "device": device,
-        "machine": machine(),
+        "device": "cpu" if device == "auto" and not seen["gpus"] else device,
+        "machine": seen,
         "versions": versions(),
     }
 

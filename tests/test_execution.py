@@ -238,6 +238,21 @@ def test_kernel_that_does_not_start_is_tried_once_more(tmp_path, notebook_file, 
         assert len(errors_of(json.loads((tmp_path / "out" / EXECUTED).read_text())["cells"])) == 1
 
 
+def test_two_runs_into_one_folder_do_not_mix(tmp_path, notebook_file):
+    body = "import os, time\nwhile not os.path.exists(output_dir + '/go'):\n    time.sleep(0.05)"
+    job = job_for(notebook_file(tmp_path / "01-a.ipynb", [body]), tmp_path / "out")
+    runs, outcomes = [start(job, 1), start(job, 1)], []
+    while len(outcomes) < 2:
+        ended = [run for run in runs if (outcome := run.poll()) and not outcomes.append(outcome)]
+        runs = [run for run in runs if run not in ended]
+        if ended:
+            (tmp_path / "out" / "go").touch()
+        time.sleep(0.05)
+    assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
+    assert "another run of this notebook is writing into" in outcomes[0].message
+    assert is_done(tmp_path / "out", job.key)
+
+
 def test_runner_that_cannot_write_says_so(tmp_path, notebook_file):
     (tmp_path / "out").write_text("a file in the way")
     run = start(job_for(notebook_file(tmp_path / "01-a.ipynb", ["1"]), tmp_path / "out"), 1)

@@ -81,6 +81,16 @@ def test_gpus_are_those_the_driver_lists(tmp_path, monkeypatch):
     assert provenance.gpus() == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "names", "told"), [("auto", [], "cpu"), ("auto", ["H100"], "auto"), ("cuda", ["H100"], "cuda")]
+)
+def test_run_tells_the_device(tmp_path, monkeypatch, asked, names, told):
+    monkeypatch.setattr(provenance, "gpus", lambda: names)
+    run = provenance.describe_run(tmp_path, asked)
+    assert run["device"] == told
+    assert run.keys() == {"commit", "dirty", "code", "device", "machine", "versions"}
+
+
 def test_update_replaces_only_the_notebooks_just_run(tmp_path):
     provenance.update(tmp_path, "quick", {"commit": "1"}, {"01-a": {"seconds": 1.0}, "02-b": {"seconds": 2.0}})
     path = provenance.update(tmp_path, "quick", {"commit": "2"}, {"02-b": {"seconds": 3.0}})
