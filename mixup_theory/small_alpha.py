@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import sympy as sp
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
+from .derivation import Derivation, Step
 from .logistic_risk import linear_logits, small_alpha_coefficient
 
-__all__ = ["small_alpha_relative_errors", "small_alpha_slopes"]
+__all__ = ["derive_moment_slope", "small_alpha_relative_errors", "small_alpha_slopes"]
 
 
 def small_alpha_slopes(x: ArrayLike, y: ArrayLike, theta: ArrayLike, intercept: float = 0.0) -> dict[str, float]:
@@ -90,3 +92,33 @@ def small_alpha_relative_errors(
         raise ValueError("`theta` must give a risk that changes with alpha, got a slope of 0 (constant logits).")
     slopes = small_alpha_slopes(x, y, theta, intercept)
     return {name: slope / truth - 1 for name, slope in slopes.items()}
+
+
+def derive_moment_slope() -> Derivation:
+    r"""Derive that every moment of the displacement is of first order: :math:`E(1-\Lambda)^k = \alpha/k + O(\alpha^2)`.
+
+    Returns:
+        The derivation; its end, 1/k, is the slope in alpha at 0 of every k-th Taylor term, k >= 1.
+
+    References:
+        theory E.4.
+
+    Example:
+        >>> derive_moment_slope().verify().result
+        1/k
+    """
+    a = sp.Symbol("alpha", positive=True)
+    k = sp.Symbol("k", integer=True, positive=True)
+    moment = sp.beta(a + 1, a + k) / sp.beta(a + 1, a)
+    slope = sp.gamma(a + k) * sp.gamma(2 * a + 1) / (sp.gamma(a + 1) * sp.gamma(2 * a + 1 + k))
+    steps = (
+        Step(moment, "k-th moment of 1 - Lambda"),
+        Step(sp.rf(a, k) / sp.rf(2 * a + 1, k), "rising factorials"),
+        Step(a * slope, "the first factor of the numerator is alpha, for every k"),
+        Step(sp.Eq(slope.subs(a, 0), 1 / k, evaluate=False), "what multiplies alpha, at alpha = 0"),
+    )
+    return Derivation(
+        "No Taylor order drops out as alpha goes to 0.",
+        ("Lambda ~ Beta(alpha + 1, alpha)", "k = 1, 2, 3, ..."),
+        steps,
+    )

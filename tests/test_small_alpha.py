@@ -7,7 +7,7 @@ import pytest
 
 from mixup_theory.expansion import EXPANSIONS
 from mixup_theory.logistic_risk import logistic_risk, mixup_logistic_gap, small_alpha_coefficient
-from mixup_theory.small_alpha import small_alpha_relative_errors, small_alpha_slopes
+from mixup_theory.small_alpha import derive_moment_slope, small_alpha_relative_errors, small_alpha_slopes
 from mixup_theory.weights import size_biased_moment
 
 X = np.array([[1.0, 0.4], [-0.6, 1.3], [0.2, -1.1], [1.7, -0.5], [-1.4, -0.2], [-0.3, 0.8]])
@@ -39,6 +39,16 @@ def test_slopes_are_the_limits_of_the_expansions(name, intercept):
 def test_every_taylor_order_contributes_at_first_order_in_alpha():
     for k in (1, 2, 3, 7):
         assert size_biased_moment(0, k, 1e-7) / 1e-7 == pytest.approx(1 / k, rel=1e-5)
+
+
+def test_moment_slope_is_derived():
+    derivation = derive_moment_slope().verify()
+    alpha, k = sorted(derivation.steps[0].expression.free_symbols, key=str)
+    for order in (1, 2, 5):
+        moment = derivation.steps[1].expression.subs({alpha: 0.3, k: order})
+        assert float(moment) == pytest.approx(size_biased_moment(0, order, 0.3), rel=1e-13)
+        slope = float(derivation.result.subs(k, order))
+        assert size_biased_moment(0, order, 1e-9) == pytest.approx(1e-9 * slope, rel=1e-7)
 
 
 def test_errors_vanish_with_the_displacement():
