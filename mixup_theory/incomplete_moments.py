@@ -43,12 +43,13 @@ def _gauss_weights(low: NDArray, high: NDArray, density: Callable[[NDArray], NDA
     return (density(low[:, None] + width * x) * width) @ basis
 
 
-def _weights_from_moments(offset: NDArray, width: NDArray, moments: list[NDArray]) -> NDArray[np.float64]:
-    """The same moments from those of 1, z, z^2, where a piece is z in (offset, offset + width)."""
-    m0, m1, m2 = moments
-    x1 = (m1 - offset * m0) / width
-    x2 = (m2 - 2 * offset * m1 + offset**2 * m0) / width**2
-    return np.stack([m0 - 2 * x1 + x2, 2 * (x1 - x2), x2], axis=1)
+def _weights_from_moments(ends: NDArray, moments: list[NDArray]) -> NDArray[np.float64]:
+    """The same moments from those of 1, z, z^2 at the ends [2, P] of the pieces."""
+    low, high = ends
+    m0, m1, m2 = (moment[1] - moment[0] for moment in moments)
+    first = m2 - 2 * high * m1 + high**2 * m0
+    middle = 2 * ((low + high) * m1 - m2 - low * high * m0)
+    return np.stack([first, middle, m2 - 2 * low * m1 + low**2 * m0], axis=1) / (high - low)[:, None] ** 2
 
 
 def piece_weights(low: ArrayLike, high: ArrayLike, alpha: float) -> NDArray[np.float64]:
@@ -60,8 +61,9 @@ def piece_weights(low: ArrayLike, high: ArrayLike, alpha: float) -> NDArray[np.f
     On a piece that is narrow (against its distance to 0 and against the standard deviation of lam) their
     differences cancel, and a 10-node Gauss rule is exact to rounding.
 
-    For alpha < 1 the first moment of a piece from 0 (and the last of one to 1) leaves out the mass 1/2 that becomes
-    an atom there, so that all moments are of order alpha; pair it with a function that vanishes at that end.
+    For alpha < 1 mass piles up at 0 and 1, and all other moments are of order alpha. There the moment of
+    :math:`(1-z)^2` on a piece from 0, and of :math:`z^2` on the piece (0, 1), is returned as 0: pair it with a function
+    that vanishes at that end.
 
     Args:
         low: Left ends in [0, 1), shape [P]; by symmetry mirror a piece that is nearer to 1.
@@ -90,8 +92,8 @@ def piece_weights(low: ArrayLike, high: ArrayLike, alpha: float) -> NDArray[np.f
         ends = np.stack([low[wide], high[wide]])
         m1 = betainc(alpha + 1, alpha, ends) / 2
         m2 = (alpha + 1) / (2 * (2 * alpha + 1)) * betainc(alpha + 2, alpha, ends)
-        moments = [betainc(alpha, alpha, ends) if alpha >= 1 else _mass_above_half(ends, alpha), m1, m2]
-        offset = low[wide]
+        moments = [betainc(alpha, alpha, ends) if alpha >= 1 else _mass(ends, alpha), m1, m2]
+        offsets = ends
     else:
         near = (low < 0.5 + 14 * deviation) & (high > 0.5 - 14 * deviation)
         narrow, wide = narrow & near, ~narrow & near
@@ -104,14 +106,19 @@ def piece_weights(low: ArrayLike, high: ArrayLike, alpha: float) -> NDArray[np.f
             k = height / (8 * alpha) * np.exp(alpha * np.log1p(-4 * v**2))
         second = betainc(alpha + 1, alpha + 1, ends) / (4 * (2 * alpha + 1)) - v * k
         moments = [betainc(alpha, alpha, ends), -k, second]
-        offset = v[0]
-    found[wide] = _weights_from_moments(offset, high[wide] - low[wide], [m[1] - m[0] for m in moments])
+        offsets = v
+    found[wide] = _weights_from_moments(offsets, moments)
+    found[(low == 0) & (high == 1), 1] = alpha / (2 * alpha + 1)  # E 2 lam (1 - lam)
+    if alpha < 1:
+        found[low == 0, 0] = 0.0
+        found[(low == 0) & (high == 1), 2] = 0.0
     return found
 
 
-def _mass_above_half(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    r"""Distribution function of lam minus 1/2, to relative precision in alpha; 0 at x = 0 and 1, left out there."""
-    # I_x(a, a) - 1/2 = I_x(a + 1, a) + (r - 1) / 2 with r = (x (1 - x))^a Gamma(1 + 2a) / Gamma(1 + a)^2
+def _mass(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+    """Distribution function at the ends [2, P] of pieces, alpha < 1, up to a constant per piece that drops out."""
+    # I_x(a, a) - 1/2 = I_x(a + 1, a) + (r - 1) / 2 with r = (x (1 - x))^a Gamma(1 + 2a) / Gamma(1 + a)^2 keeps the
+    # digits of a small alpha; close to 0, where I_x itself is small, it is the one to take
     inside = (x > 0) & (x < 1)
     if alpha > 0.05:
         ratio = gammaln(1 + 2 * alpha) - 2 * gammaln(1 + alpha)
@@ -119,7 +126,9 @@ def _mass_above_half(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64
         k = np.arange(2, 22)  # its series, which begins with alpha squared
         ratio = np.sum(zeta(k) * (-alpha) ** k * (2.0**k - 2) / k)
     log_p = np.log(np.where(inside, x, 0.5)) + np.log1p(-np.where(inside, x, 0.5))
-    return np.where(inside, betainc(alpha + 1, alpha, x) + np.expm1(alpha * log_p + ratio) / 2, 0.0)
+    above_half = np.where(inside, betainc(alpha + 1, alpha, x) + np.expm1(alpha * log_p + ratio) / 2, 0.0)
+    direct = betainc(alpha, alpha, x)
+    return np.where(direct[1] < 0.25, direct, above_half)
 
 
 def small_alpha_weights(low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
@@ -152,7 +161,7 @@ def small_alpha_weights(low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
         np.where(ends == 0, 0.0, log_rest / 2),
         np.where(ends == 0, 0.0, np.where(inside < 0.05, series, log_rest - inside) / 2),
     ]
-    found[~narrow] = _weights_from_moments(ends[0], ends[1] - ends[0], [m[1] - m[0] for m in moments])
+    found[~narrow] = _weights_from_moments(ends, moments)
     found[low == 0, 0] = 0.0
     found[(low == 0) & (high == 1)] = 0.0, 1.0, 0.0
     return found

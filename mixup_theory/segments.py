@@ -74,6 +74,8 @@ def _inputs(name: str, x: ArrayLike, layers: Sequence[Layer]) -> NDArray[np.floa
     points = np.asarray(x)
     if points.ndim < 2:
         raise ValueError(f"`{name}` must have shape [segments, features], got {points.shape}.")
+    if points.size == 0:
+        raise ValueError(f"`{name}` must not be empty, got shape {points.shape}.")
     points = check_array(name, points.reshape(len(points), -1), 2)
     if points.shape[1] != layers[0].weight.shape[1]:
         raise ValueError(
