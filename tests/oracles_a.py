@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mixup_theory import moments, weights
-from mixup_theory.quadrature import expect, gauss_rule
+from mixup_theory.logistic_risk import mixup_risk
+from mixup_theory.quadrature import gauss_rule
 
 
 def number(text: str) -> float:
@@ -19,17 +20,7 @@ def number(text: str) -> float:
 def _beta_trick(inputs: dict[str, Any]) -> float:
     """Mixup risk of a non-linear logit, averaged over all ordered pairs."""
     x = np.array([number(v) for v in inputs["x"]])
-    y = np.array(inputs["y"], dtype=float)
-    left, right = np.meshgrid(np.arange(len(x)), np.arange(len(x)), indexing="ij")
-
-    def mixed_loss(t: np.ndarray) -> np.ndarray:
-        t = t[:, None, None]
-        xm = t * x[left] + (1 - t) * x[right]
-        ym = t * y[left] + (1 - t) * y[right]
-        z = 1.7 * np.tanh(0.8 * xm - 0.3) + 0.4 * xm**2
-        return (np.logaddexp(0, z) - ym * z).mean(axis=(1, 2))
-
-    return expect(mixed_loss, number(inputs["a"]))
+    return mixup_risk(lambda z: 1.7 * np.tanh(0.8 * z - 0.3) + 0.4 * z**2, x, inputs["y"], number(inputs["a"]))
 
 
 ADAPTERS = {
