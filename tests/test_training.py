@@ -13,8 +13,9 @@ from mixup_theory.experiments import datasets, training
 from mixup_theory.experiments.config import RunConfig, grid
 from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset
 from mixup_theory.experiments.draws import draw_epoch
+from mixup_theory.experiments.lanes import train
 from mixup_theory.experiments.networks import build_network, first_weights, with_weights
-from mixup_theory.experiments.training import form_groups, train
+from mixup_theory.experiments.training import form_groups, group_size, train_group
 
 # 50 steps: 5 epochs of 10 batches.
 BASE = RunConfig(epochs=5, hidden=(16, 16), num_train=320, batch_size=32, outputs=("test_logits",))
@@ -159,7 +160,7 @@ def test_a_diverged_run_is_marked_and_its_neighbours_untouched():
 def test_training_stops_when_every_run_has_diverged():
     epochs = []
     wild = BASE.replace(loss="squared_error", learning_rate=1e6, epochs=50)
-    [result] = train([wild], on_epoch=lambda done, total: epochs.append(done))
+    [result] = train_group([wild], on_epoch=lambda done, total: epochs.append(done))
     assert result.row["status"] == "diverged"
     assert len(epochs) < 50
 
@@ -195,9 +196,16 @@ def test_outputs_are_what_was_asked_for():
 def test_groups_come_from_the_list_alone():
     configs = [*grid(BASE, seed=range(40)), *grid(BASE.replace(epochs=6), seed=range(3)), BASE.replace(seed=0)]
     groups = form_groups(configs)
+    assert group_size(BASE) == 32
     assert [len(group) for group in groups] == [32, 8, 3]
     assert [run.seed for run in groups[0] + groups[1]] == list(range(40))
     assert form_groups(configs) == groups
+
+
+def test_large_networks_form_small_groups():
+    sizes = [group_size(RunConfig(hidden=(width, width))) for width in (8, 64, 256, 4096)]
+    assert sizes == [32, 8, 2, 1]
+    assert group_size(RunConfig(dtype="float64")) == 4
 
 
 def test_results_keep_the_order_of_the_list_and_a_small_set_caps_the_batch():

@@ -17,13 +17,13 @@ from ..progress import report_progress
 from .cache import DamagedEntry, cache_folder, read_arrays, read_row, write_entry
 from .config import RunConfig, run_key
 from .datasets import load_dataset
+from .lanes import train_groups
 from .networks import build_network, with_weights
-from .training import form_groups, train
+from .training import form_groups
 
 __all__ = ["load_arrays", "load_network", "sweep"]
 
 Progress = Callable[[int, int, float | None], None]
-REPORT_SECONDS = 0.5  # at most two reports a second
 
 
 def sweep(
@@ -42,8 +42,8 @@ def sweep(
     Args:
         configs: The runs.
         cache_dir: Folder of the cache; None takes `MIXUP_CACHE`, else a folder of the user.
-        progress: Called now and then with runs done, runs in all, and seconds left (None while unknown). The file
-            named by `MIXUP_PROGRESS_FILE` is kept up to date in any case.
+        progress: Called about twice a second with runs done, runs in all, and seconds left (None while unknown).
+            The file named by `MIXUP_PROGRESS_FILE` is kept up to date in any case.
         device: Where to train.
 
     Returns:
@@ -63,19 +63,15 @@ def sweep(
         if row is not None:
             rows[config] = row
 
-    clock = _Clock(len(keys), len(rows), progress)
-    clock.report(0.0)
-    for group in form_groups(configs):
-        absent = [config for config in group if config not in rows]
-        if not absent:
-            continue
-        for result in train(group, device, on_epoch=clock.during(len(absent))):
-            if result.config in rows:
-                continue  # read before: the first result of a run stands
+    groups = [group for group in form_groups(configs) if any(config not in rows for config in group)]
+    clock = _Clock(len(keys), sum(map(len, groups)), progress)
+    clock.report(0)
+    for _, results in train_groups(groups, device, on_tick=clock.report):
+        for result in results:
             config, key = result.config, keys[result.config]
-            write_entry(folder, key, config.model_dump(), result.row, result.arrays)
-            rows[config] = result.row
-        clock.finished(len(absent))
+            if config not in rows:  # what was read stands
+                write_entry(folder, key, config.model_dump(), result.row, result.arrays)
+                rows[config] = result.row
     return pd.DataFrame([{**rows[config], "key": keys[config]} for config in configs])
 
 
@@ -90,32 +86,17 @@ def _stored(folder: Path, key: str) -> dict[str, Any] | None:
 class _Clock:
     """Runs done, and the time the rest should take at the pace so far."""
 
-    def __init__(self, total: int, done: int, progress: Progress | None) -> None:
-        self.total, self.done, self.trained, self.progress = total, done, 0, progress
+    def __init__(self, total: int, to_train: int, progress: Progress | None) -> None:
+        self.total, self.to_train, self.progress = total, to_train, progress
         self.start = time.monotonic()
-        self.reported = -float("inf")
 
-    def finished(self, runs: int) -> None:
-        """Count the runs of a group and report."""
-        self.done += runs
-        self.trained += runs
-        self.reported = -float("inf")
-        self.report(0.0)
-
-    def during(self, runs: int) -> Callable[[int, int], None]:
-        """Return the callback that reports a group in training by its epochs."""
-        return lambda done, total: self.report(runs * done / total)
-
-    def report(self, partly: float) -> None:
-        """Report, unless that was done a moment ago; `partly` counts the runs in training by their epochs."""
-        now = time.monotonic()
-        if now - self.reported < REPORT_SECONDS:
-            return
-        self.reported = now
-        worked = self.trained + partly
-        remaining = self.total - self.done - partly
-        left = (now - self.start) / worked * remaining if worked else (0.0 if not remaining else None)
-        done = self.done + int(partly)
+    def report(self, trained: float) -> None:
+        """Report; `trained` counts the runs in training by their epochs."""
+        done, left = self.total - self.to_train + int(trained), None
+        if done == self.total:
+            left = 0.0
+        elif trained:
+            left = (time.monotonic() - self.start) / trained * (self.to_train - trained)
         report_progress(done, self.total, left)
         if self.progress is not None:
             self.progress(done, self.total, left)
