@@ -54,7 +54,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dataset: Literal["digits"] = "digits"
+    dataset: Literal["digits", "circles", "circles-laplace", "gaussian-mixture"] = "digits"
     num_train: int | None = None
     label_noise: float = 0.0
     network: Literal["mlp"] = "mlp"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..progress import report_dataset
 from .config import RunConfig
+from .synthetic import synthetic_points
 
 __all__ = ["DATASETS", "Dataset", "Streams", "load_dataset", "run_dataset", "run_index", "run_labels"]
 
@@ -60,6 +61,15 @@ class Streams:
         self.subset, self.noise, self.init, self.order, self.mixing = map(np.random.default_rng, children)
 
 
+def _checksum(*parts: NDArray) -> str:
+    """SHA-256 of arrays, their types and shapes included."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part.dtype.str}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
 def _standardised(
     name: str,
     x_train: NDArray,
@@ -70,10 +80,7 @@ def _standardised(
     axes: tuple[int, ...],
 ) -> Dataset:
     """Scale by the mean and standard deviation of the training inputs over the given axes."""
-    digest = hashlib.sha256()
-    for part in (x_train, y_train, x_test, y_test):
-        digest.update(f"{part.dtype.str}{part.shape}".encode())
-        digest.update(np.ascontiguousarray(part).tobytes())
+    checksum = _checksum(x_train, y_train, x_test, y_test)
     mean = x_train.mean(axis=axes, keepdims=True, dtype=np.float64)
     std = x_train.std(axis=axes, keepdims=True, dtype=np.float64)
     std = np.where(std > 0, std, 1.0)
@@ -86,7 +93,7 @@ def _standardised(
         (x_test - mean) / std,
         y_test.astype(np.int64),
         num_classes,
-        digest.hexdigest(),
+        checksum,
     )
 
 
@@ -101,7 +108,19 @@ def _digits() -> Dataset:
     return _standardised("digits", x[train], y[train], x[test], y[test], 10, axes=(0, 1))
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"digits": _digits}
+def _synthetic(name: str) -> Dataset:
+    """Points in their own coordinates: the theory's radii and distances are not to be rescaled."""
+    (x_train, y_train), (x_test, y_test) = synthetic_points(name)
+    checksum = _checksum(x_train, y_train, x_test, y_test)
+    return Dataset(name, x_train, y_train, y_train, x_test, y_test, 2, checksum)
+
+
+DATASETS: dict[str, Callable[[], Dataset]] = {
+    "digits": _digits,
+    "circles": lambda: _synthetic("circles"),
+    "circles-laplace": lambda: _synthetic("circles-laplace"),
+    "gaussian-mixture": lambda: _synthetic("gaussian-mixture"),
+}
 
 
 @lru_cache(maxsize=4)
