@@ -17,6 +17,7 @@ class Ellipse(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.tensor([1 / a, 1 / b], dtype=torch.float64))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of points [n, 2]."""
         value = (x * self.scale).norm(dim=1) - 1
         return torch.stack([-value, value], dim=1)
 
