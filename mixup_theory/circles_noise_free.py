@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import poch
 
 from ._checks import as_result, check_alpha, check_array, check_positive
 from .circles import check_radii
+from .incomplete_moments import density_at_half
 
 __all__ = ["critical_alpha", "noise_free_circle_predictor", "noise_free_decision_radius"]
 
@@ -24,11 +24,6 @@ _SINH = np.pi / 2 * np.sinh(_STEPS)
 _X = 1 / (1 + np.exp(-2 * _SINH))
 _REST = _X[::-1]
 _DX = np.pi * np.cosh(_STEPS) * _X * _REST * (_STEPS[1] - _STEPS[0])
-
-
-def _beta_peak(alpha: float) -> float:
-    """Beta density at 1/2; f(t) is this times (4 t (1 - t))**(alpha - 1)."""
-    return float(2 * poch(alpha, 0.5) / np.sqrt(np.pi))
 
 
 def _check_alpha(alpha: float) -> float:
@@ -65,7 +60,7 @@ def _cross_pair(R: float, inner: float, outer: float, alpha: float) -> tuple[flo
         values = shape * (_DX * span) / roots
         plain += float(np.sum(values))
         weighted += float(np.sum(values * rest))
-    factor = 2 * R / np.pi * _beta_peak(alpha) / (width * total)
+    factor = 2 * R / np.pi * density_at_half(alpha) / (width * total)
     return factor * plain, factor * weighted
 
 
@@ -85,7 +80,7 @@ def _same_circle(R: float, A: float, alpha: float) -> float:
         psi = left + (right - left) * _X
         one_minus_u2 = np.sin(psi) ** 2 + (1 - ratio) * (1 + ratio) * np.cos(psi) ** 2
         total += float(np.sum(_DX * (right - left) * np.exp((alpha - 1) * np.log(one_minus_u2))))
-    return 2 * R / (np.pi * A * np.sqrt((A - R) * (A + R))) * _beta_peak(alpha) * total
+    return 2 * R / (np.pi * A * np.sqrt((A - R) * (A + R))) * density_at_half(alpha) * total
 
 
 def noise_free_circle_predictor(

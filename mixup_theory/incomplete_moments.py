@@ -3,10 +3,13 @@ r"""Moments of Beta(alpha, alpha) over pieces of [0, 1], to rounding for every a
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, gammaln, poch, roots_legendre, zeta
+
+from ._checks import as_result
 
 __all__ = ["density_at_half", "piece_weights", "small_alpha_weights"]
 
@@ -14,24 +17,24 @@ NUM_NODES = 10  # on a narrow piece the density is analytic far beyond it: exact
 LARGE = 200.0  # above, lam stays within 14 standard deviations inside (0, 1) and the centred moments are used
 
 
-def density_at_half(alpha: float) -> float:
+def density_at_half(alpha: ArrayLike) -> Any:
     r"""Density of Beta(alpha, alpha) at 1/2: :math:`2\Gamma(\alpha+\tfrac12)/(\sqrt\pi\,\Gamma(\alpha))`.
 
     Args:
-        alpha: Concentration in (0, inf).
+        alpha: Concentration(s) in (0, inf).
 
     Returns:
-        The density, to a relative error near 1e-15.
+        The density, to a relative error near 1e-15, of the shape of `alpha`.
 
     Example:
         >>> round(density_at_half(2.0), 12)  # 6 t (1 - t)
         1.5
     """
-    if alpha < 50:
-        return float(2 * poch(alpha, 0.5) / np.sqrt(np.pi))
-    x = alpha - 0.25  # Stirling's series in inverse powers of x squared; `poch` loses digits here
+    alpha = np.asarray(alpha, dtype=float)
+    x = np.maximum(alpha, 50) - 0.25  # Stirling's series in inverse powers of x squared; `poch` loses digits here
     series = 1 + 1 / (64 * x**2) - 19 / (8192 * x**4) + 631 / (524288 * x**6) - 174317 / (134217728 * x**8)
-    return float(2 * np.sqrt(x / np.pi) * series)
+    small = 2 * poch(np.minimum(alpha, 50), 0.5) / np.sqrt(np.pi)
+    return as_result(np.where(alpha < 50, small, 2 * np.sqrt(x / np.pi) * series))
 
 
 def _gauss_weights(low: NDArray, high: NDArray, density: Callable[[NDArray], NDArray]) -> NDArray[np.float64]:

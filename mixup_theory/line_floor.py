@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import entr, poch, roots_legendre
+from scipy.special import entr, roots_legendre
 
 from ._checks import as_result, check_alpha
 from .alternating_line import THREE_POINTS, check_line, line_pairs
+from .incomplete_moments import density_at_half
 from .moments import Result
 
 __all__ = ["line_cross_entropy_floor"]
@@ -90,7 +91,7 @@ def _between(gap: tuple[float, float], alpha: float, pairs: tuple[NDArray, ...])
     t, rest = ((gap[0] - p) + left) / (r - p), ((r - gap[1]) + right) / (r - p)
     central = np.log1p(-(np.clip(t - rest, -0.5, 0.5) ** 2))
     bend = np.where(np.abs(t - rest) < 0.5, central, np.log(4) + np.log(t) + np.log(rest))  # ln 4t(1-t)
-    density = np.exp((alpha - 1) * bend) * (2 * poch(alpha, 0.5) / np.sqrt(np.pi)) / (r - p)
+    density = np.exp((alpha - 1) * bend) * density_at_half(alpha) / (r - p)
     one = (density * (t * last + rest * first)).sum(axis=0)
     zero = (density * (t * (1 - last) + rest * (1 - first))).sum(axis=0)
     total = np.maximum(one + zero, np.finfo(float).tiny)

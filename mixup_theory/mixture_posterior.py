@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import poch, xlogy
+from scipy.special import xlogy
 
 from ._checks import as_result, check_alpha, check_array, check_interval, check_positive
+from .incomplete_moments import density_at_half
 from .moments import Result
 from .quadrature import expect_pieces, gauss_rule_between
 
@@ -215,5 +216,5 @@ def _one_mixture(x: NDArray, alpha: float, centre: float, variance: float, pi: f
         rules = [gauss_rule_between(low, high, 1.0 if narrow else alpha, 20) for low, high in pairwise(cuts)]
         nodes, weights = np.concatenate([rule[0] for rule in rules]), np.concatenate([rule[1] for rule in rules])
         means = np.tensordot(weights, integrand(nodes), axes=1)
-        means *= 2 * poch(alpha, 0.5) / np.sqrt(np.pi) if narrow else 1.0  # the density at 1/2
+        means *= density_at_half(alpha) if narrow else 1.0  # the density at 1/2
     return np.vstack([means, log_scale])

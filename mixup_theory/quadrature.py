@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh_tridiagonal
-from scipy.special import poch, roots_jacobi, roots_legendre
+from scipy.special import roots_jacobi, roots_legendre
 
 from ._checks import as_result, check_alpha, check_array, check_integer
+from .incomplete_moments import density_at_half
 
 __all__ = ["expect", "expect_pieces", "gauss_rule", "gauss_rule_between"]
 
@@ -165,7 +166,7 @@ def gauss_rule_between(
         right = gauss_rule_between(0.5, 1.0, alpha, num_nodes)
         return np.concatenate([left[0], right[0]]), np.concatenate([left[1], right[1]])
     half = (high - low) / 2
-    height = 2 * poch(alpha, 0.5) / np.sqrt(np.pi)  # f(1/2); no Beta function, whose digits large alpha eats
+    height = density_at_half(alpha)  # no Beta function, whose digits large alpha eats
     if high == 1 and low > 0:
         nodes, weights = gauss_rule_between(0.0, 1 - low, alpha, num_nodes)
         return 1 - nodes[::-1], weights[::-1]
