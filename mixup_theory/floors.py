@@ -103,8 +103,8 @@ def cross_entropy_parts(
     optimum = np.where(mass[:, None] > 0, optimum / np.where(mass > 0, mass, 1.0)[:, None], predictions)
     return CrossEntropyParts(
         float(w @ entr(labels).sum(axis=1)),
-        float(w @ rel_entr(labels, optimum[index]).sum(axis=1)),
-        float(mass @ rel_entr(optimum, predictions).sum(axis=1)),
+        max(0.0, float(w @ rel_entr(labels, optimum[index]).sum(axis=1))),
+        max(0.0, float(mass @ rel_entr(optimum, predictions).sum(axis=1))),
         optimum,
     )
 
@@ -233,13 +233,13 @@ def smoothed_label_entropy(
             return different * float(expected_binary_entropy(a))
         floor = eps / num_classes  # of every entry; entr bends on that scale
         scales = floor * 4.0 ** np.arange(-2, 1 + np.ceil(np.log(0.5 / min(floor, 0.5)) / np.log(4)))
-        knots = np.concatenate([[0.0], scales[scales < 0.5], [0.5]])
+        knots = np.concatenate([[0.0], scales[scales < 0.5], [0.5, 1.0]])
 
-        def two_entries(lam: NDArray) -> NDArray:
-            return entr((1 - eps) * lam + floor) + entr((1 - eps) * (1 - lam) + floor)
+        def entry(lam: NDArray) -> NDArray:
+            return entr((1 - eps) * lam + floor)
 
-        mixed = float(expect_pieces(two_entries, a, np.unique(np.concatenate([knots, 1 - knots]))))
-        same = float(two_entries(np.ones(1))[0])
+        mixed = 2 * float(expect_pieces(entry, a, knots))  # lam and 1 - lam have one law
+        same = float(entry(np.ones(1))[0] + entr(floor))
         return different * mixed + (1 - different) * same + (num_classes - 2) * float(entr(floor))
 
     values = [mean_entropy(float(a), float(eps)) for a, eps in zip(alpha.flat, smoothing.flat, strict=True)]
