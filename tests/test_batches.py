@@ -23,7 +23,7 @@ def test_batches_are_the_blended_ones():
     configs = [
         RunConfig(),
         RunConfig(method="mixup", alpha=0.4, lam_per="sample", partner="independent"),
-        RunConfig(method="mixup", alpha=2.0),
+        RunConfig(method="mixup", alpha=2.0, label_mixing="hard", lam_per="sample"),
     ]
     streams = [Streams(seed) for seed in range(RUNS)]
     for epoch in range(2):
@@ -32,9 +32,10 @@ def test_batches_are_the_blended_ones():
         for step in range(POINTS // SIZE):
             mixed_x, mixed_y = batches.mixed(step)
             for r in range(RUNS):
-                position, lam, partner = (getattr(draws[r], k)[step] for k in ("position", "lam", "partner"))
+                names = ("position", "lam", "label_lam", "partner")
+                position, lam, label_lam, partner = (getattr(draws[r], name)[step] for name in names)
                 own_x, own_y = x[index[r][position]], np.eye(CLASSES)[labels[r][position]]
                 np.testing.assert_allclose(mixed_x[r].numpy(), blend(own_x, lam, partner), rtol=1e-13, atol=1e-15)
-                np.testing.assert_allclose(mixed_y[r].numpy(), blend(own_y, lam, partner), rtol=1e-13, atol=1e-15)
+                np.testing.assert_allclose(mixed_y[r].numpy(), blend(own_y, label_lam, partner), rtol=1e-13, atol=1e-15)
                 if r == 0:
                     assert np.array_equal(mixed_x[r].numpy(), own_x)  # ERM is exact

@@ -84,8 +84,8 @@ def test_what_a_run_sees_depends_on_its_seed_only_where_stated():
 
 def test_streams_are_distinct():
     streams = Streams(0)
-    draws = [getattr(streams, name).random() for name in ("subset", "noise", "init", "order", "mixing")]
-    assert len(set(draws)) == 5
+    draws = [getattr(streams, name).random() for name in ("subset", "noise", "init", "order", "mixing", "labels")]
+    assert len(set(draws)) == 6
 
 
 def test_too_many_points_are_refused():

@@ -113,3 +113,21 @@ def test_stacked_draws_keep_to_their_run():
         assert np.array_equal(both.position[:, part], own.position + 20 * r)
         assert np.array_equal(both.partner[:, part], own.partner + 5 * r)
         assert np.array_equal(both.lam[:, part], own.lam)
+        assert np.array_equal(both.label_lam[:, part], own.label_lam)
+
+
+def test_labels_follow_the_inputs_or_one_of_the_two():
+    soft, hard, first = (
+        draw_epoch(MIXUP.replace(label_mixing=how, lam_per="sample"), Streams(2), 40_000, 4, 0)
+        for how in ("soft", "hard", "first")
+    )
+    assert np.array_equal(soft.label_lam, soft.lam)
+    assert np.array_equal(hard.lam, soft.lam)  # the ablations see the same pairs and the same lam
+    assert np.array_equal(hard.partner, soft.partner)
+    assert np.array_equal(first.lam, soft.lam)
+    assert np.all(first.label_lam == 1)
+    assert np.all(np.isin(hard.label_lam, (0, 1)))
+    for low in (0.1, 0.5, 0.9):  # y_i is taken with probability lam
+        near = np.abs(hard.lam - low) < 0.05
+        share, n = hard.label_lam[near].mean(), near.sum()
+        assert abs(share - hard.lam[near].mean()) < 6 * np.sqrt(0.25 / n)

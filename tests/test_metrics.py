@@ -55,3 +55,17 @@ def test_squared_error_is_half_the_squared_distance():
 
 def test_losses_of_huge_logits_stay_finite():
     assert example_losses(np.array([[1e4, 0.0]], dtype=np.float32), np.array([1])).tolist() == [1e4]
+
+
+def test_further_metrics_by_hand():
+    logits, labels = np.log([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]]), np.array([0, 2])
+    row = run_metrics(logits, labels, labels, logits[:1], labels[:1], more=("brier", "confidence", "entropy"))
+    brier = [0.3**2 + 0.2**2 + 0.1**2, 0.25**2 + 0.5**2 + 0.75**2]
+    entropy = [-(0.7 * np.log(0.7) + 0.2 * np.log(0.2) + 0.1 * np.log(0.1)), 1.5 * np.log(2)]
+    assert row["train_brier"] == pytest.approx(np.mean(brier))
+    assert row["test_brier"] == pytest.approx(brier[0])
+    assert row["train_confidence"] == pytest.approx(0.6)
+    assert row["test_confidence"] == pytest.approx(0.7)
+    assert row["train_entropy"] == pytest.approx(np.mean(entropy))
+    assert row["test_entropy"] == pytest.approx(entropy[0])
+    assert "train_brier" not in run_metrics(logits, labels, labels, logits, labels)

@@ -35,13 +35,14 @@ def plain_loop(config):
         optimizer = torch.optim.SGD(
             net.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
-    rows = np.eye(data.num_classes)[data.y_train]
+    smoothing = config.label_smoothing
+    rows = ((1 - smoothing) * np.eye(data.num_classes) + smoothing / data.num_classes)[data.y_train]
     for epoch in range(config.epochs):
         drawn = draw_epoch(config, streams, len(rows), config.batch_size, epoch)
-        for position, partner, lam in zip(drawn.position, drawn.partner, drawn.lam, strict=True):
+        for step, (position, partner) in enumerate(zip(drawn.position, drawn.partner, strict=True)):
             x, y = (
-                torch.tensor(lam[:, None] * z[position] + (1 - lam[:, None]) * z[position[partner]], dtype=dtype)
-                for z in (data.x_train, rows)
+                torch.tensor(lam * z[position] + (1 - lam) * z[position[partner]], dtype=dtype)
+                for z, lam in ((data.x_train, drawn.lam[step, :, None]), (rows, drawn.label_lam[step, :, None]))
             )
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(net(x), y).backward()
@@ -56,8 +57,11 @@ def plain_loop(config):
         MIXUP,
         MIXUP.replace(lam_per="sample", partner="derangement", label_noise=0.3, weight_decay=1e-3),
         MIXUP.replace(optimizer="adamw", learning_rate=0.003, alpha=Schedule("linear", 2.0, total=5), lam_max=True),
+        EXACT.replace(label_smoothing=0.1),
+        MIXUP.replace(label_mixing="hard", lam_per="sample"),
+        MIXUP.replace(label_mixing="first", label_smoothing=0.2),
     ],
-    ids=["erm", "mixup", "mixup-sample", "mixup-adamw"],
+    ids=["erm", "mixup", "mixup-sample", "mixup-adamw", "smoothing", "hard-labels", "inputs-only"],
 )
 def test_a_run_is_what_a_plain_loop_gives(config):
     [result] = train([config])
@@ -71,7 +75,7 @@ def mixed_group(base):
         *grid(mixup, seed=[0], lam_per=["sample"], partner=["derangement", "roll", "independent"]),
         base,
         base.replace(label_noise=0.4, seed=5),
-        mixup.replace(learning_rate=0.02, weight_decay=1e-3),
+        mixup.replace(learning_rate=0.02, weight_decay=1e-3, label_mixing="hard"),
         mixup.replace(lam_max=True, alpha=Schedule("cosine", 2.0, total=5)),
     ]
 
@@ -173,6 +177,15 @@ def test_the_last_epoch_is_reported_and_history_shows_the_way_there():
         assert result.arrays[f"history_{name}"][-1] == result.row[name]
     [short] = train([config.replace(epochs=4, history_every=0)])
     assert result.arrays["history_test_nll"][1] == pytest.approx(short.row["test_nll"], rel=1e-6)
+
+
+def test_further_metrics_are_columns_and_history():
+    config = MIXUP.replace(metrics=("brier", "entropy"), history_every=5)
+    result, other = train([config, config.replace(metrics=())])
+    assert 0 < result.row["test_brier"] < 2
+    assert result.arrays["history_test_entropy"][-1] == result.row["test_entropy"]
+    assert "test_brier" not in other.row
+    assert "history_test_brier" not in other.arrays
 
 
 def test_outputs_are_what_was_asked_for():

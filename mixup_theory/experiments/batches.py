@@ -26,7 +26,7 @@ class Batches:
 
         Args:
             x: Inputs that all runs share, shape [N, D].
-            rows: Label row of each class, shape [K, K].
+            rows: Label row of each class, shape [K, K]; the unit rows, or smoothed ones.
             index: Training points of each run among the inputs, shape [R, n].
             labels: Label of each of these points, shape [R, n].
             batch_size: Examples B per run and step.
@@ -49,7 +49,9 @@ class Batches:
             [torch.as_tensor(places[position], device=x.device) for places in self._places]
             for position in (drawn.position, partner)
         )
-        self._lam = torch.as_tensor(drawn.lam, dtype=x.dtype, device=x.device).unsqueeze(2)
+        self._lam = [
+            torch.as_tensor(lam, dtype=x.dtype, device=x.device).unsqueeze(2) for lam in (drawn.lam, drawn.label_lam)
+        ]
 
     def mixed(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the mixed batch of one step; the next call overwrites it.
@@ -64,6 +66,6 @@ class Batches:
             own, other = self._mixed[k], self._other[k]
             torch.index_select(source, 0, self._first[k][step], out=own)
             torch.index_select(source, 0, self._second[k][step], out=other)
-            torch.lerp(other, own, self._lam[step], out=own)  # mixup: lam x_i + (1 - lam) x_j, exact at 0 and 1
+            torch.lerp(other, own, self._lam[k][step], out=own)  # mixup: lam x_i + (1 - lam) x_j, exact at 0 and 1
         x, y = self._mixed
         return x.view(self.runs, self.size, -1), y.view(self.runs, self.size, -1)

@@ -12,14 +12,19 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from .._checks import check_alpha, check_integer, check_interval, check_positive
+from .._checks import check_alpha, check_choice, check_integer, check_interval, check_positive
 from ..annealing import Schedule
+from .metrics import METRICS
 
 __all__ = ["TRAINING_VERSION", "RunConfig", "grid", "run_key"]
 
+DatasetName = Literal[
+    "digits", "fashion-mnist", "cifar10", "location30", "circles", "circles-laplace", "gaussian-mixture",
+    "gaussian-line",
+]  # fmt: skip
 Output = Literal["test_logits", "train_index", "train_labels", "train_logits", "weights"]
 
-TRAINING_VERSION = 1  # raised whenever the same config would give other numbers; older cache entries are then absent
+TRAINING_VERSION = 2  # raised whenever the same config would give other numbers; older cache entries are then absent
 
 
 class RunConfig(BaseModel):
@@ -37,6 +42,9 @@ class RunConfig(BaseModel):
         partner: Law of the partner (`mixup_theory.mixing.PARTNERS`).
         lam_per: One lam per `batch`, per `sample`, or per matched `pair`.
         lam_max: Replace lam by max(lam, 1 - lam).
+        label_mixing: `soft` labels lam y_i + (1 - lam) y_j; `hard`: y_i with probability lam, else y_j; `first`: y_i,
+            the inputs alone are mixed. The last two are ablations.
+        label_smoothing: Share of every label spread evenly over all classes, in [0, 1).
         optimizer: `sgd` or `adamw` (betas 0.9 and 0.999, eps 1e-8), as in PyTorch.
         learning_rate: Base learning rate, > 0.
         lr_schedule: `constant`, `cosine` to 0, `step` (a tenth at 1/2, again at 3/4), `one-cycle` (up for 30 %).
@@ -49,12 +57,13 @@ class RunConfig(BaseModel):
         seed: Any whole number >= 0; subset, noise, weights, order and mixing have a stream of it each.
         dtype: Precision of the training.
         history_every: Keep the metrics of every so many epochs as arrays `history_*`; 0 keeps none.
+        metrics: More metrics to report (`metrics.METRICS`), as `train_<name>` and `test_<name>`.
         outputs: Arrays to keep: `test_logits`, `train_logits`, `weights`, `train_index`, `train_labels`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dataset: Literal["digits", "circles", "circles-laplace", "gaussian-mixture"] = "digits"
+    dataset: DatasetName = "digits"
     num_train: int | None = None
     label_noise: float = 0.0
     network: Literal["mlp"] = "mlp"
@@ -65,6 +74,8 @@ class RunConfig(BaseModel):
     partner: Literal["independent", "permutation", "derangement", "flip", "roll"] = "permutation"
     lam_per: Literal["batch", "sample", "pair"] = "batch"
     lam_max: bool = False
+    label_mixing: Literal["soft", "hard", "first"] = "soft"
+    label_smoothing: float = 0.0
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     lr_schedule: Literal["constant", "cosine", "step", "one-cycle"] = "constant"
@@ -76,6 +87,7 @@ class RunConfig(BaseModel):
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     history_every: int = 0
+    metrics: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
 
     def __init__(self, **fields: Any) -> None:
@@ -121,10 +133,15 @@ class RunConfig(BaseModel):
     def _label_noise(cls, value: float) -> float:
         return float(check_interval("label_noise", value, 0, 1))
 
-    @field_validator("momentum")
+    @field_validator("momentum", "label_smoothing")
     @classmethod
-    def _momentum(cls, value: float) -> float:
-        return float(check_interval("momentum", value, 0, 1, closed="left"))
+    def _below_one(cls, value: float, info: Any) -> float:
+        return float(check_interval(info.field_name, value, 0, 1, closed="left"))
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_choice("metrics", name, METRICS) for name in value)
 
     @field_validator("learning_rate")
     @classmethod
@@ -141,6 +158,8 @@ class RunConfig(BaseModel):
         """Refuse settings that would be ignored: two configs that mean one run would have two keys."""
         if self.method == "erm" and self.alpha != 0:
             raise ValueError(f"`alpha` must be 0 for method 'erm', got {self.alpha}. Use method='mixup'.")
+        if self.method == "erm" and self.label_mixing != "soft":
+            raise ValueError(f"`label_mixing` must be 'soft' for method 'erm', got {self.label_mixing!r}.")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("`nesterov` must be False without the momentum of optimizer 'sgd', got True.")
         if self.lam_per == "pair" and self.partner != "flip":
@@ -162,10 +181,10 @@ class RunConfig(BaseModel):
         """Return the fields as plain values for a table.
 
         Returns:
-            One entry per field but `outputs`. `hidden` is text such as 64-64; `alpha` is the first value of a
-            schedule, and `schedule` is text such as "linear total=10", or "constant".
+            One entry per field but `metrics` and `outputs`. `hidden` is text such as 64-64; `alpha` is the largest
+            value of a schedule, and `schedule` is text such as "linear total=10", or "constant".
         """
-        row = {name: value for name, value in self if name != "outputs"}
+        row = {name: value for name, value in self if name not in ("metrics", "outputs")}
         row |= {"hidden": "-".join(map(str, self.hidden)), "schedule": "constant"}
         if isinstance(self.alpha, Schedule):
             settings = {name: getattr(self.alpha, name) for name in ("total", "step", "rate")}
@@ -177,8 +196,8 @@ class RunConfig(BaseModel):
     def shape(self) -> tuple[Any, ...]:
         """What runs must share to be trained together."""
         free = {
-            "alpha", "label_noise", "lam_max", "lam_per", "learning_rate", "method", "outputs", "partner",
-            "seed", "weight_decay",
+            "alpha", "label_mixing", "label_noise", "lam_max", "lam_per", "learning_rate", "method", "metrics",
+            "outputs", "partner", "seed", "weight_decay",
         }  # fmt: skip
         return tuple((name, value) for name, value in self if name not in free)
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ..progress import report_dataset
 from .config import RunConfig
+from .records import cifar10_records, fashion_mnist_records, location30_records
 from .synthetic import synthetic_points
 
 __all__ = ["DATASETS", "Dataset", "Streams", "load_dataset", "run_dataset", "run_index", "run_labels"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, so that its tensors can be kept
 class Dataset:
     """A data set as it is trained on.
 
@@ -54,11 +55,12 @@ class Streams:
         init: Draws the first weights.
         order: Shuffles each epoch.
         mixing: Draws partners and lam.
+        labels: Draws which of two labels a mixed example takes, where it takes one.
     """
 
     def __init__(self, seed: int) -> None:
-        children = np.random.SeedSequence(seed).spawn(5)  # a new stream goes last: the others keep their draws
-        self.subset, self.noise, self.init, self.order, self.mixing = map(np.random.default_rng, children)
+        children = np.random.SeedSequence(seed).spawn(6)  # a new stream goes last: the others keep their draws
+        self.subset, self.noise, self.init, self.order, self.mixing, self.labels = map(np.random.default_rng, children)
 
 
 def _checksum(*parts: NDArray) -> str:
@@ -85,6 +87,9 @@ def _standardised(
     std = x_train.std(axis=axes, keepdims=True, dtype=np.float64)
     std = np.where(std > 0, std, 1.0)
     labels = y_train.astype(np.int64)
+    # float32 for the large sets: their pixels have 8 bits, and float64 would take a gigabyte
+    dtype = np.float64 if x_train.size < 10**7 else np.float32
+    mean, std = mean.astype(dtype), std.astype(dtype)
     return Dataset(
         name,
         (x_train - mean) / std,
@@ -108,6 +113,26 @@ def _digits() -> Dataset:
     return _standardised("digits", x[train], y[train], x[test], y[test], 10, axes=(0, 1))
 
 
+def _fashion_mnist() -> Dataset:
+    """The official 60,000 and 10,000 images; one mean and one standard deviation."""
+    (x_train, y_train), (x_test, y_test) = fashion_mnist_records()
+    return _standardised("fashion-mnist", x_train, y_train, x_test, y_test, 10, axes=(0, 1, 2, 3))
+
+
+def _cifar10() -> Dataset:
+    """The official 50,000 and 10,000 images; a mean and a standard deviation for each colour."""
+    (x_train, y_train), (x_test, y_test) = cifar10_records()
+    return _standardised("cifar10", x_train, y_train, x_test, y_test, 10, axes=(0, 2, 3))
+
+
+def _location30() -> Dataset:
+    """5,010 binary vectors without an official split: 3,510 to train, 1,500 to test, one fixed split."""
+    x, y = location30_records()
+    order = np.random.default_rng(5010).permutation(len(x))
+    train, test = order[:3510], order[3510:]
+    return _standardised("location30", x[train], y[train], x[test], y[test], 30, axes=(0, 1))
+
+
 def _synthetic(name: str) -> Dataset:
     """Points in their own coordinates: the theory's radii and distances are not to be rescaled."""
     (x_train, y_train), (x_test, y_test) = synthetic_points(name)
@@ -117,9 +142,13 @@ def _synthetic(name: str) -> Dataset:
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits": _digits,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+    "location30": _location30,
     "circles": lambda: _synthetic("circles"),
     "circles-laplace": lambda: _synthetic("circles-laplace"),
     "gaussian-mixture": lambda: _synthetic("gaussian-mixture"),
+    "gaussian-line": lambda: _synthetic("gaussian-line"),
 }
 
 

@@ -24,11 +24,13 @@ class EpochDraws:
         position: Which of the run's training points stands where, shape [steps, B].
         partner: Place of each partner within its batch, shape [steps, B].
         lam: Weight of each example, its partner having the rest, shape [steps, B].
+        label_lam: The same for its label; equal to `lam` unless labels are mixed otherwise, shape [steps, B].
     """
 
     position: NDArray[np.int64]
     partner: NDArray[np.int64]
     lam: NDArray[np.float64]
+    label_lam: NDArray[np.float64]
 
 
 def draw_partners(rng: np.random.Generator, steps: int, n: int, partner: str) -> NDArray[np.int64]:
@@ -95,11 +97,17 @@ def draw_epoch(config: RunConfig, streams: Streams, num_train: int, batch_size: 
     steps = num_train // batch_size
     order = streams.order.permutation(num_train)[: steps * batch_size].reshape(steps, batch_size)
     if config.method == "erm":
-        own = np.broadcast_to(np.arange(batch_size), order.shape)
-        return EpochDraws(order, own, np.ones(order.shape))
+        own, ones = np.broadcast_to(np.arange(batch_size), order.shape), np.ones(order.shape)
+        return EpochDraws(order, own, ones, ones)
     partner = draw_partners(streams.mixing, steps, batch_size, config.partner)
     times = epoch + np.arange(steps) / steps
-    return EpochDraws(order, partner, _draw_lams(config, streams.mixing, times, batch_size))
+    lam = _draw_lams(config, streams.mixing, times, batch_size)
+    label_lam = lam
+    if config.label_mixing == "hard":
+        label_lam = (streams.labels.random(lam.shape) < lam).astype(float)
+    elif config.label_mixing == "first":
+        label_lam = np.ones(lam.shape)
+    return EpochDraws(order, partner, lam, label_lam)
 
 
 def stack_draws(draws: Sequence[EpochDraws], num_train: int) -> EpochDraws:
@@ -117,4 +125,5 @@ def stack_draws(draws: Sequence[EpochDraws], num_train: int) -> EpochDraws:
         np.concatenate([d.position + r * num_train for r, d in enumerate(draws)], axis=1),
         np.concatenate([d.partner + r * size for r, d in enumerate(draws)], axis=1),
         np.concatenate([d.lam for d in draws], axis=1),
+        np.concatenate([d.label_lam for d in draws], axis=1),
     )

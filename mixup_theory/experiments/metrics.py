@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-__all__ = ["example_losses", "run_metrics"]
+__all__ = ["METRICS", "example_losses", "run_metrics"]
+
+
+def _log_p(logits: NDArray) -> NDArray[np.float64]:
+    return log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+
+
+def _brier(logits: NDArray, labels: NDArray[np.int64]) -> float:
+    return 2 * float(example_losses(np.exp(_log_p(logits)), labels, "squared_error").mean())
+
+
+def _confidence(logits: NDArray, labels: NDArray[np.int64]) -> float:
+    return float(np.exp(_log_p(logits).max(axis=1)).mean())
+
+
+def _entropy(logits: NDArray, labels: NDArray[np.int64]) -> float:
+    log_p = _log_p(logits)
+    return -float((np.exp(log_p) * log_p).sum(axis=1).mean())
+
+
+# Further metrics of (logits [n, K], labels [n]), reported where a config asks for them by name. A module that measures
+# something else adds its function here, and every notebook can have it as a column.
+METRICS: dict[str, Callable[[NDArray, NDArray[np.int64]], float]] = {
+    "brier": _brier,  # mean squared distance between the predicted probabilities and the label row
+    "confidence": _confidence,  # mean largest predicted probability
+    "entropy": _entropy,  # mean entropy of the predicted probabilities, in nats
+}
 
 
 def example_losses(logits: NDArray, labels: NDArray[np.int64], loss: str = "cross_entropy") -> NDArray[np.float64]:
@@ -24,9 +52,10 @@ def example_losses(logits: NDArray, labels: NDArray[np.int64], loss: str = "cros
         >>> example_losses(np.zeros((1, 4)), np.array([2])).round(6).tolist()  # ln 4
         [1.386294]
     """
-    outputs, rows = np.asarray(logits, dtype=np.float64), np.arange(len(labels))
+    rows = np.arange(len(labels))
     if loss == "cross_entropy":
-        return -log_softmax(outputs, axis=1)[rows, labels]
+        return -_log_p(logits)[rows, labels]
+    outputs = np.asarray(logits, dtype=np.float64)
     # |z - e_y|^2 = |z|^2 - 2 z_y + 1, without building the rows
     return (np.einsum("nk,nk->n", outputs, outputs) - 2 * outputs[rows, labels] + 1) / 2
 
@@ -38,6 +67,7 @@ def run_metrics(
     test_logits: NDArray,
     y_test: NDArray[np.int64],
     loss: str = "cross_entropy",
+    more: Sequence[str] = (),
 ) -> dict[str, float]:
     """Return the metrics of one run.
 
@@ -48,12 +78,14 @@ def run_metrics(
         test_logits: Outputs on the test set, shape [m, K].
         y_test: Test labels, shape [m].
         loss: Training loss.
+        more: Names in `METRICS`.
 
     Returns:
         `train_loss`, `train_accuracy`: on the labels given. `true_loss`, `true_accuracy`: same points, true labels.
         `right_fit`: accuracy where the label given is right. `wrong_fit`: share of the wrong labels that are
         predicted as given (memorised); `wrong_recovered`: share of them where the true label is predicted; both NaN
         without wrong labels. `test_loss`, `test_accuracy`, `test_error`; `test_nll` (NaN for `squared_error`).
+        `train_<name>`, `test_<name>` for each further metric.
         `gap` = train_accuracy - test_accuracy, `loss_gap` = test_loss - train_loss.
     """
     predicted, wrong = train_logits.argmax(axis=1), given != clean
@@ -71,6 +103,11 @@ def run_metrics(
         "test_nll": test_loss if loss == "cross_entropy" else float("nan"),
         "test_accuracy": float((test_logits.argmax(axis=1) == y_test).mean()),
     }
+    for name in more:
+        row |= {
+            f"train_{name}": METRICS[name](train_logits, given),
+            f"test_{name}": METRICS[name](test_logits, y_test),
+        }
     return row | {
         "test_error": 1 - row["test_accuracy"],
         "gap": row["train_accuracy"] - row["test_accuracy"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from .batches import Batches
 from .config import RunConfig
-from .datasets import Streams, load_dataset, run_index, run_labels
+from .datasets import Dataset, Streams, load_dataset, run_index, run_labels
 from .draws import draw_epoch, stack_draws
 from .metrics import run_metrics
 from .networks import build_network, first_weights
@@ -116,8 +117,11 @@ def train_group(
     index = np.stack([run_index(c, data, s) for c, s in zip(configs, streams, strict=True)])
     clean = data.y_clean[index]
     given = np.stack([run_labels(c, y, data.num_classes, s) for c, y, s in zip(configs, clean, streams, strict=True)])
-    x_train, x_test = (torch.tensor(x, dtype=dtype, device=device).flatten(1) for x in (data.x_train, data.x_test))
-    label_rows = torch.eye(data.num_classes, dtype=dtype, device=device)
+    x_train, x_test = _inputs(data, dtype, device)
+    smoothing = shared.label_smoothing
+    label_rows = (
+        torch.eye(data.num_classes, dtype=dtype, device=device) * (1 - smoothing) + smoothing / data.num_classes
+    )
     num_train = index.shape[1]
     batch_size = min(shared.batch_size, num_train)
     steps = num_train // batch_size
@@ -135,7 +139,9 @@ def train_group(
         train_logits = _logits(network, x_train, index)
         test_logits = _logits(network, x_test, test_index)
         rows = [
-            run_metrics(train_logits[r], given[r], clean[r], test_logits[r], data.y_test, shared.loss)
+            run_metrics(
+                train_logits[r], given[r], clean[r], test_logits[r], data.y_test, shared.loss, configs[r].metrics
+            )
             for r in range(runs)
         ]
         batch_loss = torch.stack(losses).mean(dim=0).tolist() if losses else [math.nan] * runs
@@ -175,6 +181,13 @@ def train_group(
             arrays |= {f"history_{name}": np.array([rows[r][name] for rows in history]) for name in history[0][r]}
         results.append(RunResult(config, row, arrays))
     return results
+
+
+@lru_cache(maxsize=2)
+def _inputs(data: Dataset, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
+    """Return training and test inputs as tensors [n, D], kept for the next group."""
+    x_train, x_test = (torch.tensor(x, dtype=dtype, device=device).flatten(1) for x in (data.x_train, data.x_test))
+    return x_train, x_test
 
 
 def _logits(network: StackedMLP, x: Tensor, points: NDArray[np.int64]) -> NDArray:
