@@ -134,7 +134,7 @@ def test_the_window_is_the_average_of_the_label() -> None:
 
 
 def test_window_limits() -> None:
-    assert line_window_label(1.0, 0.2, [0.0, 1e-300, np.inf, 1e300]) == pytest.approx([1, 1, 1 / 3, 1 / 3], rel=1e-15)
+    assert line_window_label(1.0, 0.2, [0.0, 1e-300, np.inf, 1e30]) == pytest.approx([1, 1, 1 / 3, 1 / 3], rel=1e-15)
     np.testing.assert_allclose(
         line_window_label(1.0, 0.2, [1e-8, 1e6]), line_window_label(1.0, 0.2, [0.0, np.inf]), rtol=1e-7
     )
