@@ -49,7 +49,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--list", action="store_true", help="list the notebooks and scales; with --only, the parameters too")
     add("--check", action="store_true", help="recompute every verdict from the stored rows, run nothing")
     add("--fresh", action="store_true", help="run again what is finished and compute again what is cached")
-    add("--jobs", type=int, metavar="N", help="notebooks at the same time (default: one per two cores, 1 on a GPU)")
+    add("--jobs", type=int, metavar="N", help="notebooks at the same time (default: cores, at most 4; GPU: 1)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where networks are trained")
     add("--scheduler", default="", metavar="ADDRESS", help="existing Dask cluster, tcp://host:port or tls://host:port")
     add("--data", type=Path, metavar="DIR", help="folder that already has the data sets' official files")
@@ -213,7 +213,7 @@ def at_once(plan: Plan) -> tuple[int, int]:
     from mixup_theory import provenance
 
     on_gpu = plan.args.device == "cuda" or (plan.args.device == "auto" and bool(provenance.gpus()))
-    jobs = plan.args.jobs or (1 if on_gpu else max(1, provenance.cores() // 2))
+    jobs = plan.args.jobs or (1 if on_gpu else min(4, provenance.cores()))
     return jobs, max(1, provenance.cores() // jobs)
 
 
