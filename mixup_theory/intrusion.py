@@ -104,7 +104,8 @@ def interval_intrusion(
         return np.where(spread > 0, smooth, sharp)
 
     knots = _crossings((low, high), mu, sd)
-    return as_result(np.reshape([expect_pieces(inside, float(a), knots) for a in alpha.flat], alpha.shape))
+    values = np.reshape([expect_pieces(inside, float(a), knots) for a in alpha.flat], alpha.shape)
+    return as_result(np.clip(values, 0, 1))
 
 
 def _crossings(ends: tuple[float, float], mu: NDArray, sd: NDArray) -> NDArray:
