@@ -37,7 +37,7 @@ def test_mixture_distance() -> None:
     assert abs(x[y == 0, 0].std() - 1) < 0.02
 
 
-@pytest.mark.parametrize("name", ["circles", "circles-laplace", "gaussian-mixture"])
+@pytest.mark.parametrize("name", ["circles", "circles-laplace", "gaussian-mixture", "gaussian-line"])
 def test_pools_are_fixed_balanced_and_apart(name: str) -> None:
     (x, y), (x_test, y_test) = synthetic_points(name)
     again = synthetic_points(name)

@@ -68,6 +68,7 @@ _LAWS = {
     "circles": lambda rng, n: circle_points(rng, n, inner_radius=0.5, noise=0.1),
     "circles-laplace": lambda rng, n: circle_points(rng, n, inner_radius=0.8, noise=0.02, law="laplace"),
     "gaussian-mixture": lambda rng, n: mixture_points(rng, n, distance=4.0, num_features=2),
+    "gaussian-line": lambda rng, n: mixture_points(rng, n, distance=4.0, num_features=1),
 }
 
 
@@ -78,7 +79,7 @@ def synthetic_points(name: str) -> tuple[Points, Points]:
 
     Args:
         name: `circles` (radii 1/2 and 1, Gaussian noise 0.1), `circles-laplace` (radii 0.8 and 1, Laplace noise
-            0.02: GenLabel's script), `gaussian-mixture` (D = 2 in two dimensions).
+            0.02: GenLabel's script), `gaussian-mixture` (D = 2 in two dimensions), `gaussian-line` (D = 2 in one).
 
     Returns:
         Training points with labels, and test points with labels.
