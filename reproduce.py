@@ -184,7 +184,9 @@ def run(plan: Plan) -> int:
         if not plan.args.fresh and is_done(plan.folder / name, job.key):
             outcomes[name] = Outcome("kept")
             board.say(f"{name:<{width}}  kept: finished before and unchanged since (--fresh runs it again)")
-    due = {name: job for name, job in jobs.items() if name not in outcomes}
+    took = provenance.past_seconds(plan.root / "results" / "standard") | provenance.past_seconds(plan.folder)
+    order = sorted(jobs.keys() - outcomes.keys(), key=lambda name: (-took.get(name, 0), name))  # the longest first
+    due = {name: jobs[name] for name in order}
     with stop_signals() as received:
         try:
             with closing(side_by_side(due, *at_once(plan), variables(plan), board)) as events:

@@ -16,7 +16,17 @@ from typing import Any
 
 from mixup_theory._files import write_json_atomic
 
-__all__ = ["PROVENANCE", "code_version", "commit", "cores", "describe_run", "machine", "update", "versions"]
+__all__ = [
+    "PROVENANCE",
+    "code_version",
+    "commit",
+    "cores",
+    "describe_run",
+    "machine",
+    "past_seconds",
+    "update",
+    "versions",
+]
 
 PROVENANCE = "provenance.json"
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -146,6 +156,26 @@ def describe_run(root: Path, device: str) -> dict[str, Any]:
         "machine": seen,
         "versions": versions(),
     }
+
+
+def past_seconds(results: Path) -> dict[str, float]:
+    """Read how long each notebook took when it last finished here.
+
+    Args:
+        results: The folder of one profile.
+
+    Returns:
+        Seconds by name; empty without a provenance.
+
+    Example:
+        >>> past_seconds(Path("no/such/folder"))
+        {}
+    """
+    try:
+        entries = json.loads((results / PROVENANCE).read_text(encoding="utf-8"))["notebooks"].items()
+        return {name: float(entry["seconds"]) for name, entry in entries if entry["status"] == "finished"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def update(results: Path, profile: str, run: Mapping[str, Any], notebooks: Mapping[str, Mapping[str, Any]]) -> Path:

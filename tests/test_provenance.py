@@ -102,3 +102,11 @@ def test_update_replaces_only_the_notebooks_just_run(tmp_path):
     path.write_text("{")
     told = json.loads(provenance.update(tmp_path, "quick", {"commit": "3"}, {"01-a": {}}).read_text())
     assert sorted(told["notebooks"]) == ["01-a"]
+
+
+def test_past_seconds_are_those_of_finished_notebooks(tmp_path):
+    entries = {"01-a": {"seconds": 4, "status": "finished"}, "02-b": {"seconds": 9, "status": "failed"}}
+    path = provenance.update(tmp_path, "quick", {}, entries)
+    assert provenance.past_seconds(tmp_path) == {"01-a": 4.0}
+    path.write_text('{"notebooks": []}')
+    assert provenance.past_seconds(tmp_path) == {}
