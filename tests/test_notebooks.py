@@ -113,7 +113,7 @@ def test_runs_and_gives_every_claim_a_verdict(path, tiny):
     assert list((folder / path.stem).glob("*.png"))
     verdicts = {claim.id: claim.verdict for claim in read_ledger(folder).claims if claim.notebook == path.stem}
     assert claim_ids(path)
-    assert set(verdicts) == claim_ids(path)
+    assert claim_ids(path) <= set(verdicts)  # it may add claims of its own in a loop
 
 
 def test_suite_at_scale_tiny_succeeds_and_its_check_confirms_it(tiny, capsys):
