@@ -18,6 +18,8 @@ TESTED_ELSEWHERE = {  # module -> the test file that covers it
     "_files": "test_files",
     "_threads": "test_training",
     "annealing_derivations": "test_annealing",
+    "results": "test_execution",
+    "runner": "test_execution",
 }
 
 
