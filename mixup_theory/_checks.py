@@ -16,6 +16,7 @@ __all__ = [
     "check_choice",
     "check_integer",
     "check_interval",
+    "check_one_alpha",
     "check_positive",
 ]
 
@@ -52,6 +53,16 @@ def check_alpha(value: ArrayLike, name: str = "alpha") -> NDArray[np.float64]:
     array = _numbers(name, value, condition)
     _require(name, array, array >= 0, condition)
     return array
+
+
+def check_one_alpha(alpha: ArrayLike) -> float:
+    """Return one Beta concentration in [0, inf]; a quadrature rule belongs to one."""
+    array = check_alpha(alpha)
+    if array.ndim:
+        raise ValueError(
+            f"`alpha` must be one number, got shape {array.shape}. Call once per value: a rule has one alpha."
+        )
+    return float(array)
 
 
 def check_positive(name: str, value: ArrayLike, *, zero: bool = False) -> NDArray[np.float64]:

@@ -15,7 +15,6 @@ from mixup_theory.rules import Identity, Ordering, Rule, rule_from_dict, rule_to
 __all__ = [
     "CLAIM_IDS",
     "CLAIM_KINDS",
-    "PLANNED",
     "Claim",
     "check_claim_id",
     "interval_text",
@@ -55,8 +54,6 @@ _REQUIRED = """
 _ROWS = [line.split() for line in _REQUIRED.strip().splitlines()]
 CLAIM_IDS: dict[str, str] = {name: row[0] for row in _ROWS for name in row[2:]}
 CLAIM_KINDS: dict[str, str] = {name: row[1] for row in _ROWS for name in row[2:]}
-# Claims whose notebook exists but whose experiment does not yet; an id leaves this set when it is measured.
-PLANNED: frozenset[str] = frozenset()
 
 _DECLARED = ("id", "statement", "source", "rule", "unit", "correction", "notebook", "profile")
 
@@ -101,7 +98,7 @@ def missing_claims(present: Iterable[str], notebooks: Iterable[str]) -> list[str
         ['lam-max-harmless']
     """
     numbers, have = {name.split("-")[0] for name in notebooks}, set(present)
-    return [name for name, number in CLAIM_IDS.items() if number in numbers and name not in have | PLANNED]
+    return [name for name, number in CLAIM_IDS.items() if number in numbers and name not in have]
 
 
 @dataclass(frozen=True)

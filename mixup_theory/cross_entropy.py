@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, log_expit
 
-from ._checks import as_result, check_array, check_interval
-from .layers import Network, network_layers
+from ._checks import as_result, check_array, check_interval, check_one_alpha
+from .layers import Network
 from .moments import Result
 from .path_quadrature import expect_on_paths
-from .quadrature import _alpha, expect
-from .segments import SegmentPaths, iter_segment_paths, segment_labels
+from .quadrature import expect
+from .segments import SegmentPaths, iter_labelled_paths, iter_segment_paths
 from .weights import expected_binary_entropy
 
 __all__ = [
@@ -141,7 +141,7 @@ def best_linear_logit(alpha: float) -> tuple[float, float]:
         >>> round(slope, 6), round(excess, 9)
         (2.599682, 0.004947006)
     """
-    alpha = _alpha(alpha)
+    alpha = check_one_alpha(alpha)
     if alpha == 0 or np.isinf(alpha):
         return (2.0, 0.0) if alpha else (np.inf, 0.0)
     num_nodes = 64 + 24 * int(np.ceil(max(0.0, -np.log(alpha))))  # the poles are at u = i pi / k, k near ln(1/alpha)
@@ -214,17 +214,10 @@ def cross_entropy_penalty(
         >>> cross_entropy_penalty(line, [[1.0]], [[0.0]], 1, 0, 0.4).round(9).tolist()
         [0.406871172]
     """
-    layers = network_layers(network, slope)
-    label_i, label_j = (
-        segment_labels(name, y, len(xi), len(layers[-1].bias))  # type: ignore[arg-type]
-        for name, y in (("yi", yi), ("yj", yj))
-    )
-    found: list[NDArray[np.float64]] = []
-    done = 0
-    for paths in iter_segment_paths(layers, xi, xj):
-        group = slice(done, done + len(paths))
-        done += len(paths)
-        found.append(_on_paths(paths, label_i[group], label_j[group], alpha))
+    found = [
+        _on_paths(paths, one, zero, alpha)
+        for paths, one, zero in iter_labelled_paths(network, xi, xj, yi, yj, slope=slope)
+    ]
     return np.concatenate(found)
 
 
@@ -275,8 +268,8 @@ def probability_label_deviation(
         network: A `torch.nn.Sequential` or a list of (W, b), see `network_layers`; its outputs are logits.
         xi: Inputs at lam = 1, shape [S, ...].
         xj: Inputs at lam = 0, same shape.
-        yi: Label rows at lam = 1, shape [S, K], K >= 2.
-        yj: Label rows at lam = 0, same shape.
+        yi: Label rows at lam = 1, shape [S, K]; for one logit the probability of class 1, shape [S].
+        yj: Labels at lam = 0, same shape.
         alpha: Concentration in [0, inf].
         slope: Negative slope of the activations of a list of (W, b).
 
@@ -295,15 +288,10 @@ def probability_label_deviation(
         >>> probability_label_deviation(even, *ends, 1.0).round(6).tolist()  # 2 E (lam - 1/2)^2
         [0.166667]
     """
-    found, start = [], 0
-    for paths in iter_segment_paths(network, xi, xj, slope=slope):
-        num_outputs = paths.ends[0].shape[1]
-        part = slice(start, start + len(paths))
-        one, zero = (
-            segment_labels(name, np.asarray(y)[part], len(paths), num_outputs) for name, y in (("yi", yi), ("yj", yj))
-        )
+    found = []
+    for paths, *ends in iter_labelled_paths(network, xi, xj, yi, yj, slope=slope):
+        one, zero = (np.hstack([end, 1 - end]) if end.shape[1] == 1 else end for end in ends)
         found.append(_mean_square_from_chord(paths, one, zero, alpha))
-        start += len(paths)
     return np.concatenate(found)
 
 

@@ -10,12 +10,12 @@ import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from ._checks import check_array, check_choice
+from ._checks import check_array, check_choice, check_one_alpha
 from .derivation import Derivation, Step
 from .expansion import EXPANSIONS
 from .laws import LargerBeta
 from .logistic_risk import linear_logits
-from .quadrature import _alpha, expect
+from .quadrature import expect
 from .weights import expected_max_lam, shrink_factor
 
 __all__ = ["ErrorCoefficients", "derive_cubic_error", "error_coefficients"]
@@ -102,7 +102,7 @@ def error_coefficients(
         (0.0, 0.005556)
     """
     check_choice("name", name, EXPANSIONS)
-    alpha, x = _alpha(alpha), check_array("x", x, 2)
+    alpha, x = check_one_alpha(alpha), check_array("x", x, 2)
     z, _ = linear_logits(x, np.zeros(len(x)), theta)
     b = float(check_array("intercept", intercept, 0))
     away = z - z.mean()

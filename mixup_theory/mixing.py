@@ -135,12 +135,7 @@ def blend(x: Any, lam: ArrayLike, partner: ArrayLike) -> Any:
         >>> blend(np.array([0.0, 1.0]), 0.25, [1, 0]).tolist()
         [0.75, 0.25]
     """
-    n = _check_batch("x", x)
-    if not (str(x.dtype).endswith("float32") or str(x.dtype).endswith("float64")):
-        raise ValueError(
-            f"`x` must be float32 or float64, got {x.dtype}. Convert it first; labels in whole numbers need "
-            "`num_classes`."
-        )
+    n = _check_precision(x)
     if not isinstance(x, np.ndarray):
         return _blend_tensors(x, lam, partner)
     index = np.asarray(partner)
@@ -168,6 +163,17 @@ def _check_lengths(n: int, index: Any, weight: Any) -> None:
         raise ValueError(
             f"`partner` and `lam` must have length {n}, got {tuple(index.shape)} and {tuple(weight.shape)}."
         )
+
+
+def _check_precision(x: Any) -> int:
+    """Return the length of a batch that can be mixed without loss."""
+    n = _check_batch("x", x)
+    if not (str(x.dtype).endswith("float32") or str(x.dtype).endswith("float64")):
+        raise ValueError(
+            f"`x` must be float32 or float64, got {x.dtype}. Convert it first; labels in whole numbers need "
+            "`num_classes`."
+        )
+    return n
 
 
 def _check_batch(name: str, x: Any) -> int:
@@ -327,8 +333,7 @@ def mix_many(
     law = DirichletWeights(alpha, num_mixed)
     if num_mixed > 2 and partner in ("flip", "roll"):
         raise ValueError(f"`partner` must be a random law for num_mixed > 2, got {partner!r}.")
-    labels = _soft_labels(x, y, num_classes)
-    n = int(x.shape[0])
+    n, labels = _check_precision(x), _soft_labels(x, y, num_classes)
     columns = [np.arange(n)] + [draw_partner(rng, n, partner) for _ in range(num_mixed - 1)]
     w = law.sample(rng, n)
 
@@ -338,5 +343,4 @@ def mix_many(
         scale = (lambda v: v.astype(z.dtype)) if isinstance(z, np.ndarray) else (lambda v: z.new_tensor(v))
         return sum(scale(w[:, l].reshape(shape)) * z[columns[l]] for l in range(num_mixed))
 
-    blend(x, 1.0, columns[0])  # the checks of the two-way mix
     return Mixed(total(x), total(labels), w, np.stack(columns, axis=1))

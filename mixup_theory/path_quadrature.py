@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import roots_jacobi, roots_legendre
 
+from ._checks import check_one_alpha
 from .incomplete_moments import density_at_half
-from .quadrature import _alpha
 from .segments import CHUNK_ENTRIES, SegmentPaths
 
 __all__ = ["expect_on_paths"]
@@ -91,7 +91,7 @@ def expect_on_paths(paths: SegmentPaths, integrand: Integrand, alpha: float) -> 
         >>> expect_on_paths(relu, lambda t, z, segment: z[:, 0], 1.0).round(12).tolist()
         [0.25]
     """
-    alpha = _alpha(alpha)
+    alpha = check_one_alpha(alpha)
     segments = np.arange(len(paths))
     if np.isinf(alpha):
         return integrand(np.full(len(paths), 0.5), paths.at(0.5)[:, 0], segments)

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import check_alpha
 from .derivation import Derivation, Step
-from .layers import Network, network_layers
+from .layers import Network
 from .moments import shrink_factor
 from .path_moments import expected_product, expected_square
-from .segments import SegmentPaths, iter_segment_paths, segment_labels
+from .segments import SegmentPaths, iter_labelled_paths, segment_labels
 
 __all__ = [
     "Decomposition",
@@ -172,17 +172,10 @@ def squared_penalty(
         [[0.083333], [0.1125]]
     """
     check_alpha(alpha)
-    layers = network_layers(network, slope)
-    first, second = (
-        segment_labels(name, y, len(xi), len(layers[-1].bias))  # type: ignore[arg-type]
-        for name, y in (("yi", yi), ("yj", yj))
-    )
-    found: list[NDArray[np.float64]] = []
-    done = 0
-    for paths in iter_segment_paths(layers, xi, xj):
-        group = slice(done, done + len(paths))
-        done += len(paths)
-        found.append(expected_square(residual_path(paths, first[group], second[group]), alpha))
+    found = [
+        expected_square(residual_path(paths, one, zero), alpha)
+        for paths, one, zero in iter_labelled_paths(network, xi, xj, yi, yj, slope=slope)
+    ]
     return np.concatenate(found, axis=-1)
 
 

@@ -11,22 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import roots_jacobi, roots_legendre
 
-from ._checks import as_result, check_alpha, check_array, check_integer
+from ._checks import as_result, check_array, check_integer, check_one_alpha
 from .incomplete_moments import density_at_half
 
 __all__ = ["expect", "expect_pieces", "gauss_rule", "gauss_rule_between"]
 
 Function = Callable[[NDArray[np.float64]], ArrayLike]
-
-
-def _alpha(alpha: ArrayLike) -> float:
-    """Check one concentration; a rule belongs to one alpha."""
-    array = check_alpha(alpha)
-    if array.ndim:
-        raise ValueError(
-            f"`alpha` must be one number, got shape {array.shape}. Call once per value: a rule has one alpha."
-        )
-    return float(array)
 
 
 def gauss_rule(num_nodes: int, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -55,7 +45,7 @@ def gauss_rule(num_nodes: int, alpha: float) -> tuple[NDArray[np.float64], NDArr
         >>> round(float(weights @ nodes**4), 12)  # uniform law: 1/5
         0.2
     """
-    nodes, weights = _gauss_rule(check_integer("num_nodes", num_nodes, 1), _alpha(alpha))
+    nodes, weights = _gauss_rule(check_integer("num_nodes", num_nodes, 1), check_one_alpha(alpha))
     return nodes.copy(), weights.copy()
 
 
@@ -108,13 +98,17 @@ def expect(g: Function, alpha: float, num_nodes: int = 64, peel: bool | None = N
         >>> round(expect(lambda t: t * (1 - t), 1e-6) / 1e-6, 6)  # alpha / (2 (2 alpha + 1))
         0.499999
     """
-    alpha = _alpha(alpha)
+    alpha = check_one_alpha(alpha)
     num_nodes = check_integer("num_nodes", num_nodes, 1)
     peel = alpha < 1 if peel is None else peel
     if alpha == 0 or np.isinf(alpha) or not peel:
         nodes, weights = _gauss_rule(num_nodes, alpha)
         return as_result(np.tensordot(weights, _values(g, nodes), axes=1))
-    nodes, weights = _gauss_rule(num_nodes, alpha + 1)
+    return _peeled(g, alpha, *_gauss_rule(num_nodes, alpha + 1))
+
+
+def _peeled(g: Function, alpha: float, nodes: NDArray[np.float64], weights: NDArray[np.float64]) -> float | NDArray:
+    """Apply the peeling identity with a rule for Beta(alpha + 1, alpha + 1)."""
     ends = _values(g, np.array([0.0, 1.0]))
     t = nodes.reshape(-1, *[1] * (ends.ndim - 1))
     bulge = (_values(g, nodes) - t * ends[1] - (1 - t) * ends[0]) / (t * (1 - t))
@@ -156,7 +150,7 @@ def gauss_rule_between(
         >>> round(float(weights.sum()), 12)  # P(lam < 1/2)
         0.5
     """
-    alpha = _alpha(alpha)
+    alpha = check_one_alpha(alpha)
     if not 0 < alpha < np.inf:
         raise ValueError(f"`alpha` must be in (0, inf), got {alpha:g}. The limits are point masses.")
     if not 0 <= low < high <= 1:
@@ -207,7 +201,7 @@ def expect_pieces(g: Function, alpha: float, knots: ArrayLike, num_nodes: int = 
         >>> round(expect_pieces(lambda t: abs(t - 0.5), 1.0, [0, 0.5, 1]), 12)
         0.25
     """
-    alpha = _alpha(alpha)
+    alpha = check_one_alpha(alpha)
     cuts = check_array("knots", knots, 1)
     if len(cuts) < 2 or cuts[0] != 0 or cuts[-1] != 1 or np.any(np.diff(cuts) <= 0):
         raise ValueError(f"`knots` must increase strictly from 0 to 1, got {cuts.tolist()}.")
@@ -220,7 +214,4 @@ def expect_pieces(g: Function, alpha: float, knots: ArrayLike, num_nodes: int = 
     pieces = [gauss_rule_between(a, b, alpha + 1, num_nodes) for a, b in pairwise(cuts)]
     nodes = np.concatenate([piece[0] for piece in pieces])
     weights = np.concatenate([piece[1] for piece in pieces])
-    ends = _values(g, np.array([0.0, 1.0]))
-    t = nodes.reshape(-1, *[1] * (ends.ndim - 1))
-    bulge = (_values(g, nodes) - t * ends[1] - (1 - t) * ends[0]) / (t * (1 - t))
-    return as_result(ends.mean(axis=0) + alpha / (2 * (2 * alpha + 1)) * np.tensordot(weights, bulge, axes=1))
+    return _peeled(g, alpha, nodes, weights)

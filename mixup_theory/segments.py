@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._checks import check_array, check_interval
 from .layers import Layer, Network, network_layers
 
-__all__ = ["SegmentPaths", "iter_segment_paths", "kinks", "segment_labels", "segment_paths"]
+__all__ = ["SegmentPaths", "iter_labelled_paths", "iter_segment_paths", "kinks", "segment_labels", "segment_paths"]
 
 CHUNK_ENTRIES = 1 << 22  # activations held at once (32 MiB); a chunk of segments that would need more is halved
 
@@ -225,6 +225,40 @@ def segment_labels(name: str, label: ArrayLike, num_segments: int, num_outputs: 
             "Turn class indices into rows with one_hot."
         )
     return np.broadcast_to(values, shape)
+
+
+def iter_labelled_paths(
+    network: Network, xi: ArrayLike, xj: ArrayLike, yi: ArrayLike, yj: ArrayLike, *, slope: float = 0.0
+) -> Iterator[tuple[SegmentPaths, NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield `iter_segment_paths` with the label rows at both ends of every group.
+
+    Args:
+        network: A ReLU or leaky-ReLU perceptron, see `network_layers`.
+        xi: Inputs at t = 1, shape [S, ...].
+        xj: Inputs at t = 0, same shape.
+        yi: Labels at t = 1, see `segment_labels`.
+        yj: Labels at t = 0.
+        slope: Negative slope of the activations of a list of (W, b).
+
+    Yields:
+        Paths of S' segments, and the labels at t = 1 and at t = 0, each of shape [S', num_outputs].
+
+    Example:
+        >>> relu = [([[1.0]], [0.0]), ([[1.0]], [0.0])]
+        >>> [(paths, one, zero)] = iter_labelled_paths(relu, [[1.0]], [[-1.0]], 1, 0)
+        >>> len(paths), one.item(), zero.item()
+        (1, 1.0, 0.0)
+    """
+    layers = network_layers(network, slope)
+    one, zero = (
+        segment_labels(name, y, len(xi), len(layers[-1].bias))  # type: ignore[arg-type]
+        for name, y in (("yi", yi), ("yj", yj))
+    )
+    done = 0
+    for paths in iter_segment_paths(layers, xi, xj):
+        group = slice(done, done + len(paths))
+        done += len(paths)
+        yield paths, one[group], zero[group]
 
 
 def kinks(paths: SegmentPaths, tolerance: float = 1e-12) -> list[NDArray[np.float64]]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import as_result, check_choice, check_integer, check_positive
+from ._checks import as_result, check_choice, check_integer, check_one_alpha, check_positive
 from .cross_entropy import cross_entropy
 from .moments import Result
-from .quadrature import _alpha, expect
+from .quadrature import expect
 from .segments import CHUNK_ENTRIES, segment_labels
 
 __all__ = ["gauss_error_bound", "smooth_penalty"]
@@ -89,7 +89,7 @@ def smooth_penalty(
         >>> smooth_penalty(lambda x: x**2, [[1.0]], [[-1.0]], 1.0, 1.0, 1.0).round(6).tolist()  # 16 E p^2
         [0.533333]
     """
-    alpha, loss = _alpha(alpha), check_choice("loss", loss, ("squared", "cross_entropy"))
+    alpha, loss = check_one_alpha(alpha), check_choice("loss", loss, ("squared", "cross_entropy"))
     forward = _forward(network)
     first, second = (np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=float) for x in (xi, xj))
     if first.ndim < 2 or first.shape != second.shape or first.size == 0:

@@ -9,6 +9,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.special import beta as beta_function
 from scipy.special import expit, logit
 from torch import nn
 
@@ -20,6 +22,7 @@ from mixup_theory.cross_entropy import (
     cross_entropy_penalty,
     linear_logit_cross_entropy,
     probability_chord_deviation,
+    probability_label_deviation,
 )
 from mixup_theory.quadrature import expect_pieces
 from mixup_theory.segments import segment_paths
@@ -217,3 +220,36 @@ def test_bad_input() -> None:
     for function in (best_linear_logit, cross_entropy_floor):
         with pytest.raises(ValueError, match="`alpha` must be"):
             function(-0.1)
+
+
+def test_one_logit_is_two_classes_for_the_label_deviation() -> None:
+    rng = np.random.default_rng(4)
+    hidden, out = (rng.normal(size=(6, 3)), rng.normal(size=6)), (rng.normal(size=(1, 6)), rng.normal(size=1))
+    two = [hidden, (np.vstack([out[0], 0 * out[0]]), np.append(out[1], 0.0))]  # softmax(z, 0) is (p, 1 - p)
+    xi, xj = rng.normal(size=(2, 4, 3))
+    yi, yj = np.array([1.0, 0.0, 1.0, 0.3]), np.array([0.0, 1.0, 1.0, 0.0])
+    rows = [np.stack([y, 1 - y], axis=1) for y in (yi, yj)]
+    np.testing.assert_allclose(
+        probability_label_deviation([hidden, out], xi, xj, yi, yj, 0.6),
+        probability_label_deviation(two, xi, xj, *rows, 0.6),
+        rtol=1e-11,
+    )
+
+
+def test_label_deviation_against_quadrature() -> None:
+    rng = np.random.default_rng(3)
+    network = [(rng.normal(size=(7, 4)), rng.normal(size=7)), (rng.normal(size=(3, 7)), rng.normal(size=3))]
+    xi, xj = rng.normal(size=(2, 5, 4))
+    yi, yj = np.eye(3)[[0, 1, 2, 0, 1]], np.eye(3)[[1, 2, 0, 0, 2]]
+    got = probability_label_deviation(network, xi, xj, yi, yj, 1.7)
+    for s in range(5):
+
+        def square(t: float, s: int = s) -> float:
+            hidden = np.maximum(network[0][0] @ (t * xi[s] + (1 - t) * xj[s]) + network[0][1], 0)
+            logits = network[1][0] @ hidden + network[1][1]
+            p = np.exp(logits - np.logaddexp.reduce(logits))
+            density = (t * (1 - t)) ** 0.7 / beta_function(1.7, 1.7)
+            return np.sum((p - t * yi[s] - (1 - t) * yj[s]) ** 2) * density
+
+        expected, _ = quad(square, 0, 1, limit=400, epsabs=1e-7, epsrel=1e-7)
+        assert got[s] == pytest.approx(expected, rel=1e-6)

@@ -44,9 +44,10 @@ def test_steps_are_those_of_torch(settings, decays):
         parameters.append(params)
     for factor in factors:
         for name_index, block in enumerate(stacked.spread_blocks(stacked.grads).values()):
-            block.copy_(torch.tensor(rng.normal(size=tuple(block.shape))))
+            gradient = torch.tensor(rng.normal(size=tuple(block.shape)))
+            block.mul_(optimizer.keep).add_(gradient)  # as StackedMLP.gradient does
             for r in range(2):
-                parameters[r][name_index].grad = block[r].clone()
+                parameters[r][name_index].grad = gradient[r].clone()
         optimizer.step(factor)
         for r in range(2):
             references[r].param_groups[0]["lr"] = rates[r] * factor

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from mixup_theory.experiments.networks import first_weights, mlp, with_weights
-from mixup_theory.experiments.stacked import StackedMLP
+from mixup_theory.experiments.stacked import StackedMLP, is_large
 
 RUNS, SIZE, WIDTH, CLASSES = 3, 11, 6, 4
 
@@ -75,3 +75,24 @@ def test_a_run_of_nan_stays_alone():
     for name, block in stacked.spread_blocks(stacked.grads).items():
         assert torch.equal(block[0], clean.spread_blocks(clean.grads)[name][0])
         assert torch.equal(block[2], clean.spread_blocks(clean.grads)[name][2])
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("hidden", [(8,), (200, 160)])
+def test_large_layers_give_the_gradient_too_and_keep_adds_to_what_is_there(hidden, runs):
+    rng = np.random.default_rng(1)
+    weights = [first_weights(mlp(150, hidden, CLASSES), rng) for _ in range(runs)]
+    stacked = StackedMLP(weights, "cross_entropy", torch.float32)
+    x = torch.tensor(rng.normal(size=(runs, 100, 150)), dtype=torch.float32)
+    y = torch.tensor(rng.dirichlet(np.ones(CLASSES), (runs, 100)), dtype=torch.float32)
+    if torch.backends.mkldnn.is_available():
+        assert is_large(x, torch.empty(runs, hidden[0], 150)) == (hidden[0] == 200)
+    stacked.gradient(x, y)
+    stacked.gradient(x, y, keep=0.5)
+    blocks = stacked.spread_blocks(stacked.grads)
+    for r in range(runs):
+        net = with_weights(mlp(150, hidden, CLASSES), weights[r])
+        functional.cross_entropy(net(x[r]), y[r]).backward()
+        for name, parameter in net.named_parameters():
+            torch.testing.assert_close(blocks[name][r], 1.5 * parameter.grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(stacked.logits(x)[r], net(x[r]).detach(), rtol=1e-4, atol=1e-5)

@@ -24,7 +24,7 @@ DatasetName = Literal[
 ]  # fmt: skip
 Output = Literal["test_logits", "train_index", "train_labels", "train_logits", "weights"]
 
-TRAINING_VERSION = 2  # raised whenever the same config would give other numbers; older cache entries are then absent
+TRAINING_VERSION = 3  # raised whenever the same config would give other numbers; older cache entries are then absent
 
 
 class RunConfig(BaseModel):

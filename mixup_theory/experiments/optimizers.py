@@ -43,42 +43,63 @@ def lr_factor(schedule: str, progress: float) -> float:
 class Optimizer(Protocol):
     """What training asks of an optimiser."""
 
+    keep: float  # the factor on the old content of `grads` with which the next gradient is asked for
+
     def step(self, factor: float) -> None:
         """Change the parameters by the gradients, the learning rates scaled by `factor`."""
 
 
+class _Scale:
+    """A number per run: a plain one where all runs share it, else a buffer laid out like the parameters."""
+
+    def __init__(self, network: StackedMLP, values: Sequence[float]) -> None:
+        self.shared = values[0] if len(set(values)) == 1 else None
+        self.buffer = None if self.shared is not None else network.per_run(values)
+
+    def add_to(self, target: torch.Tensor, direction: torch.Tensor, factor: float) -> None:
+        """Add factor times the number times the direction to the target."""
+        if self.buffer is None:
+            assert self.shared is not None
+            if self.shared:
+                target.add_(direction, alpha=factor * self.shared)
+        else:
+            target.addcmul_(direction, self.buffer, value=factor)
+
+
 class SGD:
-    """Stochastic gradient descent with momentum, as torch.optim.SGD; rates and decays differ between runs."""
+    """Stochastic gradient descent with momentum, as torch.optim.SGD; rates and decays differ between runs.
+
+    Without Nesterov's look-ahead the gradients are summed up where they arise: `grads` is the momentum buffer.
+    """
 
     def __init__(self, network: StackedMLP, configs: Sequence[RunConfig]) -> None:
         self.params, self.grads = network.params, network.grads
-        self.momentum, self.nesterov = configs[0].momentum, configs[0].nesterov
-        self.buffer = torch.zeros_like(self.params)
-        self.rate = network.per_run([config.learning_rate for config in configs])
-        decays = [config.weight_decay for config in configs]
-        self.decay = network.per_run(decays) if any(decays) else None
+        self.momentum = configs[0].momentum
+        self.buffer = torch.zeros_like(self.params) if configs[0].nesterov else None
+        self.keep = 0.0 if configs[0].nesterov else self.momentum
+        self.rate = _Scale(network, [config.learning_rate for config in configs])
+        self.decay = _Scale(network, [config.weight_decay for config in configs])
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """Take one step; `grads` is used up."""
-        if self.decay is not None:
-            self.grads.addcmul_(self.params, self.decay)
-        direction = self.grads
-        if self.momentum:
+        """Take one step; `grads` belongs to the optimiser from the first one on."""
+        self.decay.add_to(self.grads, self.params, 1.0)
+        if self.buffer is not None:
             self.buffer.mul_(self.momentum).add_(self.grads)
-            direction = self.grads.add_(self.buffer, alpha=self.momentum) if self.nesterov else self.buffer
-        self.params.addcmul_(direction, self.rate, value=-factor)
+            self.grads.add_(self.buffer, alpha=self.momentum)
+        self.rate.add_to(self.params, self.grads, -factor)
 
 
 class AdamW:
     """Adam with decoupled weight decay, as torch.optim.AdamW; rates and decays differ between runs."""
 
+    keep = 0.0
+
     def __init__(self, network: StackedMLP, configs: Sequence[RunConfig]) -> None:
         self.params, self.grads = network.params, network.grads
         self.first, self.second = torch.zeros_like(self.params), torch.zeros_like(self.params)
-        self.rate = network.per_run([config.learning_rate for config in configs])
-        shrinks = [config.learning_rate * config.weight_decay for config in configs]
-        self.shrink = network.per_run(shrinks) if any(shrinks) else None
+        self.rate = _Scale(network, [config.learning_rate for config in configs])
+        self.shrink = _Scale(network, [config.learning_rate * config.weight_decay for config in configs])
         self.count = 0
         self.scratch = torch.empty_like(self.params)
 
@@ -86,14 +107,13 @@ class AdamW:
     def step(self, factor: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
         """Take one step; `grads` is used up."""
         self.count += 1
-        if self.shrink is not None:
-            self.params.addcmul_(self.params, self.shrink, value=-factor)
+        self.shrink.add_to(self.params, self.params, -factor)
         self.first.lerp_(self.grads, 1 - beta1)
         self.second.mul_(beta2).addcmul_(self.grads, self.grads, value=1 - beta2)
         torch.sqrt(self.second, out=self.scratch)
         self.scratch.div_(math.sqrt(1 - beta2**self.count)).add_(eps)
         torch.div(self.first, self.scratch, out=self.grads)
-        self.params.addcmul_(self.grads, self.rate, value=-factor / (1 - beta1**self.count))
+        self.rate.add_to(self.params, self.grads, -factor / (1 - beta1**self.count))
 
 
 def make_optimizer(network: StackedMLP, configs: Sequence[RunConfig]) -> Optimizer:

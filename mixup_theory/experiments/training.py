@@ -32,7 +32,7 @@ MAX_GROUP = 32
 # Measured on a core with 2 MiB of second-level cache: fewer runs pay the calls, more runs leave the cache. At
 # batch 128 on digits that is 8 runs of width 64 and 2 of width 256.
 WORKING_SET = 4 * 2**20
-EVALUATE_ROWS = 512  # examples per piece when a trained group is evaluated: bounds the memory
+EVALUATE_ROWS = 128  # examples per piece when a trained group is evaluated: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ def train_group(
         losses: list[Tensor] = []
         for step in range(steps):
             x, y = batches.mixed(step)  # mixup
-            loss = network.gradient(x, y, with_loss=recorded or epoch == shared.epochs - 1)
+            wanted = recorded or epoch == shared.epochs - 1
+            loss = network.gradient(x, y, with_loss=wanted, keep=optimizer.keep)
             optimizer.step(lr_factor(shared.lr_schedule, (epoch + step / steps) / shared.epochs))
             losses += [] if loss is None else [loss]
         alive &= network.finite()
