@@ -30,7 +30,20 @@ def test_unknown_key_names_the_near_one():
         ({"alpha": {"kind": "cubic", "alpha0": 1.0, "total": 5}}, "`kind` must be one of"),
         ({"alpha": 1.0, "method": "erm"}, "`alpha` must be 0 for method 'erm', got 1"),
         ({"dataset": "mnist"}, "`dataset` must be .*'digits'.*, got 'mnist'"),
-        ({"method": "mixmatch"}, "`method` must be 'erm' or 'mixup', got 'mixmatch'"),
+        ({"method": "mixmatch"}, "`method` must be 'erm', 'mixup', 'manifold' or 'cutmix', got 'mixmatch'"),
+        ({"mix_layers": (0, 1)}, r"`mix_layers` must be \(\) for method 'mixup', got \(0, 1\)"),
+        ({"method": "manifold"}, r"`mix_layers` must name a hidden state for method 'manifold', got \(\)"),
+        ({"method": "manifold", "mix_layers": (0,)}, "or method='mixup' for the input alone"),
+        ({"method": "manifold", "mix_layers": (0, 3)}, "`mix_layers` must be at most 2 for this network, got 3"),
+        ({"method": "manifold", "mix_layers": (-1, 1)}, "`mix_layers` must be a whole number >= 0"),
+        ({"method": "cutmix", "dataset": "location30"}, "`method` must not be 'cutmix' for location30, whose points"),
+        ({"network": "cnn", "dataset": "circles"}, "`network` must not be 'cnn' for circles, whose points"),
+        ({"network": "cnn", "hidden": (4, 4, 4, 4)}, "channels of 1 to 3 blocks for a 'cnn' on digits"),
+        ({"network": "cnn", "hidden": ()}, "channels of 1 to 3 blocks"),
+        ({"network": "resnet18"}, "`hidden` must be one base width such as .* got .64, 64."),
+        ({"augment": "flip-crop"}, "`augment` must be 'none' for network 'mlp'"),
+        ({"num_validation": -1}, "`num_validation` must be a whole number >= 0"),
+        ({"outputs": ("validation_logits",)}, "`num_validation` must be >= 1 for the output 'validation_logits'"),
         ({"epochs": 0}, "`epochs` must be a whole number >= 1, got 0"),
         ({"epochs": 1.5}, "`epochs` must be a valid integer, got 1.5"),
         ({"batch_size": -3}, "`batch_size` must be a whole number >= 1"),
@@ -89,7 +102,10 @@ def test_key_depends_on_every_field_on_the_data_and_on_the_code(monkeypatch):
         {"dataset": "circles"},
         {"optimizer": "adamw"}, {"learning_rate": 0.2}, {"lr_schedule": "cosine"}, {"momentum": 0.0},
         {"nesterov": True}, {"weight_decay": 1e-4}, {"epochs": 3}, {"batch_size": 7}, {"seed": 1},
-        {"dtype": "float64"}, {"history_every": 1}, {"outputs": ("weights",)},
+        {"dtype": "float64"}, {"history_every": 1}, {"outputs": ("weights",)}, {"num_validation": 5},
+        {"method": "manifold", "mix_layers": (0, 1)}, {"method": "manifold", "mix_layers": (0, 1, 2)},
+        {"method": "cutmix"}, {"network": "cnn"}, {"network": "cnn", "augment": "flip-crop"},
+        {"network": "resnet18", "hidden": (64,)},
     ]  # fmt: skip
     keys = {run_key(MIXUP.replace(**change), "data") for change in others} | {run_key(MIXUP, "data")}
     assert len(keys) == len(others) + 1
@@ -101,6 +117,13 @@ def test_key_depends_on_every_field_on_the_data_and_on_the_code(monkeypatch):
 
 def test_key_of_a_field_at_its_default_is_that_of_the_field_left_out():
     assert run_key(RunConfig(epochs=20), "data") == run_key(RunConfig(), "data")
+
+
+def test_mix_layers_are_a_set_and_text_in_a_row():
+    run = MIXUP.replace(method="manifold", mix_layers=[2, 0, 2])
+    assert run.mix_layers == (0, 2)
+    assert run.as_row()["mix_layers"] == "0-2"
+    assert MIXUP.as_row()["mix_layers"] == ""
 
 
 def test_grid_varies_the_last_axis_fastest_and_validates():
@@ -118,5 +141,8 @@ def test_shape_leaves_out_what_may_differ_inside_a_group():
     free = MIXUP.replace(alpha=2.0, seed=4, lam_per="sample", label_noise=0.2, learning_rate=1.0, weight_decay=0.1)
     assert free.shape == MIXUP.shape
     assert MIXUP.replace(method="erm", alpha=0.0).shape == MIXUP.shape
+    assert MIXUP.replace(method="manifold", mix_layers=(0, 1)).shape == MIXUP.shape
     assert MIXUP.replace(epochs=21).shape != MIXUP.shape
+    assert MIXUP.replace(method="cutmix").shape != MIXUP.shape
+    assert MIXUP.replace(num_validation=10).shape != MIXUP.shape
     assert MIXUP.replace(dtype="float64").shape != MIXUP.shape

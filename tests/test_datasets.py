@@ -7,7 +7,15 @@ import pytest
 from sklearn.datasets import load_digits
 
 from mixup_theory.experiments.config import RunConfig
-from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset, run_index, run_labels
+from mixup_theory.experiments.datasets import (
+    Streams,
+    load_dataset,
+    run_dataset,
+    run_index,
+    run_labels,
+    validation_index,
+    validation_labels,
+)
 
 
 def test_digits_are_the_real_ones_each_used_once():
@@ -84,8 +92,30 @@ def test_what_a_run_sees_depends_on_its_seed_only_where_stated():
 
 def test_streams_are_distinct():
     streams = Streams(0)
-    draws = [getattr(streams, name).random() for name in ("subset", "noise", "init", "order", "mixing", "labels")]
-    assert len(set(draws)) == 6
+    names = ("subset", "noise", "init", "order", "mixing", "labels", "layers", "moves")
+    draws = [getattr(streams, name).random() for name in names]
+    assert len(set(draws)) == 8
+    first = [np.random.default_rng(child).random() for child in np.random.SeedSequence(0).spawn(6)]
+    assert draws[:6] == first  # what was added later changed none of them
+
+
+def test_validation_points_are_the_same_for_every_run_and_never_trained_on():
+    data, total = load_dataset("digits"), 1297
+    run = RunConfig(num_validation=200)
+    held_out = validation_index(run, data)
+    assert len(np.unique(held_out)) == 200
+    assert np.array_equal(held_out[:50], validation_index(run.replace(num_validation=50, seed=9), data))
+    assert np.array_equal(validation_labels(run), data.y_clean[held_out])
+    for seed in range(3):
+        seen = run_index(run.replace(seed=seed), data, Streams(seed))
+        assert len(seen) == total - 200
+        assert not np.isin(seen, held_out).any()
+        none = run_index(RunConfig(seed=seed), data, Streams(seed))
+        assert np.array_equal(none, Streams(seed).subset.permutation(total))
+    with pytest.raises(ValueError, match="`num_train` must be at most 1097 for digits, got 1098"):
+        run_index(run.replace(num_train=1098), data, Streams(0))
+    with pytest.raises(ValueError, match="`num_validation` must be below 1297 for digits, got 1297"):
+        validation_index(RunConfig(num_validation=total), data)
 
 
 def test_too_many_points_are_refused():

@@ -131,3 +131,20 @@ def test_labels_follow_the_inputs_or_one_of_the_two():
         near = np.abs(hard.lam - low) < 0.05
         share, n = hard.label_lam[near].mean(), near.sum()
         assert abs(share - hard.lam[near].mean()) < 6 * np.sqrt(0.25 / n)
+
+
+def test_manifold_draws_one_state_for_each_batch_and_all_else_as_mixup_does():
+    run = MIXUP.replace(method="manifold", mix_layers=(0, 1, 2), lam_per="sample")
+    drawn, plain = (draw_epoch(c, Streams(3), 12_000, 4, 0) for c in (run, MIXUP.replace(lam_per="sample")))
+    for name in ("position", "partner", "lam", "label_lam"):
+        assert np.array_equal(getattr(drawn, name), getattr(plain, name))
+    counts = np.bincount(drawn.layer[:, 0], minlength=3)
+    assert np.abs(counts - 1000).max() < 6 * np.sqrt(3000 * 2 / 9)
+    both = stack_draws([drawn, plain], 12_000)
+    assert both.layer.shape == (3000, 2)
+    for state in range(3):
+        at = both.lam_at(state)
+        mixed = drawn.layer[:, 0] == state
+        assert np.array_equal(at[mixed, :4], drawn.lam[mixed])
+        assert np.all(at[~mixed, :4] == 1)
+        assert np.array_equal(at[:, 4:], plain.lam if state == 0 else np.ones_like(plain.lam))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mixup_theory.experiments.config import RunConfig
-from mixup_theory.experiments.networks import build_network, first_weights, mlp, with_weights
+from mixup_theory.experiments.networks import build_network, first_weights, hidden_states, mlp, with_weights
 
 
 def test_mlp_is_linear_layers_with_relu_between():
@@ -57,3 +57,15 @@ def test_weights_go_back_into_a_network():
     np.testing.assert_allclose(net(torch.ones(1, 4, dtype=torch.float64)).detach().numpy(), expected, rtol=1e-12)
     with pytest.raises(RuntimeError, match="size mismatch"):
         with_weights(mlp(5, (3,), 2), weights)
+
+
+def test_hidden_states_of_an_mlp_are_those_after_each_relu():
+    net = with_weights(mlp(4, (3, 2), 2), first_weights(mlp(4, (3, 2), 2), np.random.default_rng(0)))
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    states = hidden_states(net, x)
+    assert list(states) == ["input", "hidden1", "hidden2", "logits"]
+    assert torch.equal(states["input"], x)
+    assert torch.equal(states["hidden1"], net[0](x).relu())
+    assert torch.equal(states["hidden2"], net[2](states["hidden1"]).relu())
+    assert torch.equal(states["logits"], net(x))
+    assert list(hidden_states(mlp(4, (), 2), x)) == ["input", "logits"]

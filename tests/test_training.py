@@ -11,16 +11,18 @@ import torch
 from mixup_theory.annealing import Schedule
 from mixup_theory.experiments import datasets, training
 from mixup_theory.experiments.config import RunConfig, grid
-from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset
+from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset, validation_labels
 from mixup_theory.experiments.draws import draw_epoch
 from mixup_theory.experiments.lanes import train
-from mixup_theory.experiments.networks import build_network, first_weights, with_weights
+from mixup_theory.experiments.metrics import example_losses
+from mixup_theory.experiments.networks import build_network, first_weights, stages, with_weights
 from mixup_theory.experiments.training import form_groups, group_size, train_group
 
 # 50 steps: 5 epochs of 10 batches.
 BASE = RunConfig(epochs=5, hidden=(16, 16), num_train=320, batch_size=32, outputs=("test_logits",))
 EXACT = BASE.replace(dtype="float64")
 MIXUP = EXACT.replace(method="mixup", alpha=1.0)
+MANIFOLD = EXACT.replace(method="manifold", alpha=1.0, mix_layers=(0, 1, 2))
 
 
 def plain_loop(config):
@@ -39,13 +41,16 @@ def plain_loop(config):
     rows = ((1 - smoothing) * np.eye(data.num_classes) + smoothing / data.num_classes)[data.y_train]
     for epoch in range(config.epochs):
         drawn = draw_epoch(config, streams, len(rows), config.batch_size, epoch)
-        for step, (position, partner) in enumerate(zip(drawn.position, drawn.partner, strict=True)):
-            x, y = (
-                torch.tensor(lam * z[position] + (1 - lam) * z[position[partner]], dtype=dtype)
-                for z, lam in ((data.x_train, drawn.lam[step, :, None]), (rows, drawn.label_lam[step, :, None]))
-            )
+        for step, (position, partner) in enumerate(zip(drawn.position, drawn.partner.copy(), strict=True)):
+            lam, label_lam = (torch.tensor(w[step, :, None], dtype=dtype) for w in (drawn.lam, drawn.label_lam))
+            state, y = (torch.tensor(z[position], dtype=dtype) for z in (data.x_train, rows))
+            y = label_lam * y + (1 - label_lam) * y[partner]
+            for k, part in enumerate(stages(net)):
+                if k == drawn.layer[step, 0]:
+                    state = lam * state + (1 - lam) * state[partner]
+                state = part(state)
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(net(x), y).backward()
+            torch.nn.functional.cross_entropy(state, y).backward()
             optimizer.step()
     return net(torch.tensor(data.x_test, dtype=dtype)).detach().numpy()
 
@@ -60,8 +65,20 @@ def plain_loop(config):
         EXACT.replace(label_smoothing=0.1),
         MIXUP.replace(label_mixing="hard", lam_per="sample"),
         MIXUP.replace(label_mixing="first", label_smoothing=0.2),
+        MANIFOLD,
+        MANIFOLD.replace(lam_per="sample", partner="independent", mix_layers=(1,), num_validation=300),
     ],
-    ids=["erm", "mixup", "mixup-sample", "mixup-adamw", "smoothing", "hard-labels", "inputs-only"],
+    ids=[
+        "erm",
+        "mixup",
+        "mixup-sample",
+        "mixup-adamw",
+        "smoothing",
+        "hard-labels",
+        "inputs-only",
+        "manifold",
+        "manifold-sample",
+    ],
 )
 def test_a_run_is_what_a_plain_loop_gives(config):
     [result] = train([config])
@@ -70,29 +87,33 @@ def test_a_run_is_what_a_plain_loop_gives(config):
 
 def mixed_group(base):
     mixup = base.replace(method="mixup", alpha=1.0)
+    manifold = base.replace(method="manifold", alpha=1.0, mix_layers=(0, 1, 2))
     return [
-        *grid(mixup, seed=range(3), alpha=[0.0, 0.2, 4.0]),
-        *grid(mixup, seed=[0], lam_per=["sample"], partner=["derangement", "roll", "independent"]),
-        base,
+        *grid(mixup, seed=range(4), alpha=[0.0, 0.2, 4.0]),
+        *grid(mixup, seed=[0, 1], lam_per=["sample"], partner=["derangement", "roll", "independent"]),
+        *grid(base, seed=range(2)),
         base.replace(label_noise=0.4, seed=5),
         mixup.replace(learning_rate=0.02, weight_decay=1e-3, label_mixing="hard"),
         mixup.replace(lam_max=True, alpha=Schedule("cosine", 2.0, total=5)),
+        *grid(manifold, seed=range(3), lam_per=["batch", "sample"]),
+        *grid(manifold, seed=[4], mix_layers=[(0, 1), (1,), (2,)]),
     ]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
-def test_alone_or_among_sixteen_a_run_is_the_same(dtype, tolerance):
+def test_alone_among_seven_or_among_all_a_run_is_the_same(dtype, tolerance):
     configs = mixed_group(BASE.replace(dtype=dtype))
-    assert len(configs) == 16
-    assert len(form_groups(configs)) == 1
-    together = train(configs)
-    for config, result in list(zip(configs, together, strict=True))[::3]:
-        [alone] = train([config])
-        difference = np.abs(alone.arrays["test_logits"] - result.arrays["test_logits"]).max()
-        assert difference <= tolerance
-    backwards = train(configs[::-1])[::-1]
-    for one, two in zip(together, backwards, strict=True):
-        assert np.abs(one.arrays["test_logits"] - two.arrays["test_logits"]).max() <= tolerance
+    assert len(configs) == 32
+
+    def logits(group):
+        return {result.config: result.arrays["test_logits"] for result in train_group(group)}
+
+    together = logits(configs)
+    others = [logits(configs[::-1])]
+    others += [logits(configs[k : k + 7]) for k in range(0, 32, 7)] + [logits([c]) for c in configs[::4]]
+    for group in others:
+        for config, values in group.items():
+            assert np.abs(values - together[config]).max() <= tolerance
 
 
 def test_twice_the_same():
@@ -237,3 +258,15 @@ def test_datasets_stay_untouched():
     before = load_dataset("digits").x_train.copy()
     train([MIXUP.replace(epochs=1)])
     assert np.array_equal(datasets.load_dataset("digits").x_train, before)
+
+
+def test_validation_columns_and_logits():
+    config = MIXUP.replace(num_validation=100, outputs=("validation_logits",), metrics=("brier",), history_every=5)
+    [result] = train([config])
+    logits, labels = result.arrays["validation_logits"], validation_labels(config)
+    assert logits.shape == (100, 10)
+    assert result.row["validation_accuracy"] == (logits.argmax(1) == labels).mean()
+    assert result.row["validation_loss"] == pytest.approx(example_losses(logits, labels).mean())
+    assert result.arrays["history_validation_brier"][-1] == result.row["validation_brier"]
+    [without] = train([MIXUP])
+    assert not any(name.startswith("validation") for name in without.row)

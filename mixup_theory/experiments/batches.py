@@ -50,7 +50,8 @@ class Batches:
             for position in (drawn.position, partner)
         )
         self._lam = [
-            torch.as_tensor(lam, dtype=x.dtype, device=x.device).unsqueeze(2) for lam in (drawn.lam, drawn.label_lam)
+            torch.as_tensor(lam, dtype=x.dtype, device=x.device).unsqueeze(2)
+            for lam in (drawn.lam_at(0), drawn.label_lam)
         ]
 
     def mixed(self, step: int) -> tuple[Tensor, Tensor]:

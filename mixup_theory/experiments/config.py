@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -16,13 +17,16 @@ from .._checks import check_alpha, check_choice, check_integer, check_interval, 
 from ..annealing import Schedule
 from .metrics import METRICS
 
-__all__ = ["TRAINING_VERSION", "RunConfig", "grid", "run_key"]
+__all__ = ["IMAGE_SHAPES", "TRAINING_VERSION", "RunConfig", "grid", "run_key"]
 
 DatasetName = Literal[
     "digits", "fashion-mnist", "cifar10", "location30", "circles", "circles-laplace", "gaussian-mixture",
     "gaussian-line",
 ]  # fmt: skip
-Output = Literal["test_logits", "train_index", "train_labels", "train_logits", "weights"]
+Output = Literal["test_logits", "train_index", "train_labels", "train_logits", "validation_logits", "weights"]
+
+# Channels, height and width of one image; data sets that are not listed hold plain vectors.
+IMAGE_SHAPES = {"digits": (1, 8, 8), "fashion-mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 
 TRAINING_VERSION = 3  # raised whenever the same config would give other numbers; older cache entries are then absent
 
@@ -34,10 +38,17 @@ class RunConfig(BaseModel):
         dataset: Name of the data set.
         num_train: Number of training points, the first ones of the run's own permutation; None takes all.
         label_noise: Share of the training labels replaced by another class, in [0, 1].
-        network: Kind of network.
-        hidden: Widths of the hidden layers; empty is a linear model.
+        num_validation: Number of training points, the same for every run, that none of them trains on.
+        augment: `flip-crop` mirrors an image with probability 1/2 and moves it by up to an eighth, for `cnn` and
+            `resnet18`; the images are augmented, then mixed.
+        network: `mlp`, `cnn` (3x3 convolution, ReLU, 2x2 maximum; then linear) or `resnet18` (pre-activation).
+        hidden: Widths of the hidden layers of an MLP (empty is a linear model), channels of the blocks of a CNN, the
+            one base width of a ResNet.
         loss: Training loss; `squared_error` is half the squared distance to the label row.
-        method: `erm` mixes nothing, `mixup` mixes inputs and labels.
+        method: `erm` mixes nothing, `mixup` inputs and labels, `manifold` a hidden state in place of the input,
+            `cutmix` pastes a box of the partner's image; the label weight is the area that is left.
+        mix_layers: For `manifold`: the hidden states of which one is drawn for each batch; 0 is the input, k what
+            comes out of hidden layer or block k.
         alpha: Beta concentration in [0, inf], 0 for `erm`; or a `Schedule` of it, its time counted in epochs.
         partner: Law of the partner (`mixup_theory.mixing.PARTNERS`).
         lam_per: One lam per `batch`, per `sample`, or per matched `pair`.
@@ -58,7 +69,8 @@ class RunConfig(BaseModel):
         dtype: Precision of the training.
         history_every: Keep the metrics of every so many epochs as arrays `history_*`; 0 keeps none.
         metrics: More metrics to report (`metrics.METRICS`), as `train_<name>` and `test_<name>`.
-        outputs: Arrays to keep: `test_logits`, `train_logits`, `weights`, `train_index`, `train_labels`.
+        outputs: Arrays to keep: `test_logits`, `train_logits`, `validation_logits`, `weights`, `train_index`,
+            `train_labels`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -66,10 +78,13 @@ class RunConfig(BaseModel):
     dataset: DatasetName = "digits"
     num_train: int | None = None
     label_noise: float = 0.0
-    network: Literal["mlp"] = "mlp"
+    num_validation: int = 0
+    augment: Literal["none", "flip-crop"] = "none"
+    network: Literal["mlp", "cnn", "resnet18"] = "mlp"
     hidden: tuple[int, ...] = (64, 64)
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
-    method: Literal["erm", "mixup"] = "erm"
+    method: Literal["erm", "mixup", "manifold", "cutmix"] = "erm"
+    mix_layers: tuple[int, ...] = ()
     alpha: float | Schedule = 0.0
     partner: Literal["independent", "permutation", "derangement", "flip", "roll"] = "permutation"
     lam_per: Literal["batch", "sample", "pair"] = "batch"
@@ -118,7 +133,7 @@ class RunConfig(BaseModel):
     def _at_least_one(cls, value: int, info: Any) -> int:
         return check_integer(info.field_name, value, 1)
 
-    @field_validator("seed", "history_every")
+    @field_validator("seed", "history_every", "num_validation")
     @classmethod
     def _at_least_zero(cls, value: int, info: Any) -> int:
         return check_integer(info.field_name, value, 0)
@@ -127,6 +142,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _hidden(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(check_integer("hidden", width, 1) for width in value)
+
+    @field_validator("mix_layers")
+    @classmethod
+    def _mix_layers(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted({check_integer("mix_layers", state, 0) for state in value}))
 
     @field_validator("label_noise")
     @classmethod
@@ -164,7 +184,42 @@ class RunConfig(BaseModel):
             raise ValueError("`nesterov` must be False without the momentum of optimizer 'sgd', got True.")
         if self.lam_per == "pair" and self.partner != "flip":
             raise ValueError(f"`partner` must be 'flip' for lam_per 'pair', got {self.partner!r}.")
+        if "validation_logits" in self.outputs and not self.num_validation:
+            raise ValueError("`num_validation` must be >= 1 for the output 'validation_logits', got 0.")
+        self._check_mix_layers()
+        self._check_images()
         return self
+
+    def _check_mix_layers(self) -> None:
+        last = 4 if self.network == "resnet18" else len(self.hidden)
+        if self.method != "manifold" and self.mix_layers:
+            raise ValueError(f"`mix_layers` must be () for method {self.method!r}, got {self.mix_layers}.")
+        if self.method == "manifold" and not any(self.mix_layers):
+            raise ValueError(
+                f"`mix_layers` must name a hidden state for method 'manifold', got {self.mix_layers}. "
+                "Use (0, 1, 2), or method='mixup' for the input alone."
+            )
+        if self.mix_layers and self.mix_layers[-1] > last:
+            raise ValueError(f"`mix_layers` must be at most {last} for this network, got {self.mix_layers[-1]}.")
+
+    def _check_images(self) -> None:
+        if self.dataset not in IMAGE_SHAPES and (self.network != "mlp" or self.method == "cutmix"):
+            name, value = ("method", "cutmix") if self.method == "cutmix" else ("network", self.network)
+            raise ValueError(
+                f"`{name}` must not be {value!r} for {self.dataset}, whose points are no images. "
+                f"Images: {', '.join(IMAGE_SHAPES)}."
+            )
+        if self.augment != "none" and self.network == "mlp":
+            raise ValueError(f"`augment` must be 'none' for network 'mlp', got {self.augment!r}. Use 'cnn'.")
+        if self.network == "resnet18" and len(self.hidden) != 1:
+            raise ValueError(f"`hidden` must be one base width such as (64,) for 'resnet18', got {self.hidden}.")
+        if self.network == "cnn":
+            side = IMAGE_SHAPES[self.dataset][1]
+            if not 1 <= len(self.hidden) <= math.floor(math.log2(side)):
+                raise ValueError(
+                    f"`hidden` must give the channels of 1 to {math.floor(math.log2(side))} blocks for a 'cnn' on "
+                    f"{self.dataset}, each halving the side of {side}; got {self.hidden}."
+                )
 
     def replace(self, **changes: Any) -> RunConfig:
         """Return a copy with some fields changed, validated again.
@@ -181,11 +236,12 @@ class RunConfig(BaseModel):
         """Return the fields as plain values for a table.
 
         Returns:
-            One entry per field but `metrics` and `outputs`. `hidden` is text such as 64-64; `alpha` is the largest
-            value of a schedule, and `schedule` is text such as "linear total=10", or "constant".
+            One entry per field but `metrics` and `outputs`. `hidden` and `mix_layers` are text such as 64-64; `alpha`
+            is the largest value of a schedule, and `schedule` is text such as "linear total=10", or "constant".
         """
         row = {name: value for name, value in self if name not in ("metrics", "outputs")}
-        row |= {"hidden": "-".join(map(str, self.hidden)), "schedule": "constant"}
+        row |= {name: "-".join(map(str, getattr(self, name))) for name in ("hidden", "mix_layers")}
+        row["schedule"] = "constant"
         if isinstance(self.alpha, Schedule):
             settings = {name: getattr(self.alpha, name) for name in ("total", "step", "rate")}
             used = [f"{name}={value:g}" for name, value in settings.items() if value is not None]
@@ -197,9 +253,9 @@ class RunConfig(BaseModel):
         """What runs must share to be trained together."""
         free = {
             "alpha", "label_mixing", "label_noise", "lam_max", "lam_per", "learning_rate", "method", "metrics",
-            "outputs", "partner", "seed", "weight_decay",
+            "mix_layers", "outputs", "partner", "seed", "weight_decay",
         }  # fmt: skip
-        return tuple((name, value) for name, value in self if name not in free)
+        return (self.method == "cutmix", *((name, value) for name, value in self if name not in free))
 
 
 def _alpha(value: Any) -> float | Schedule:

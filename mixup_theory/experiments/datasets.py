@@ -15,7 +15,17 @@ from .config import RunConfig
 from .records import cifar10_records, fashion_mnist_records, location30_records
 from .synthetic import synthetic_points
 
-__all__ = ["DATASETS", "Dataset", "Streams", "load_dataset", "run_dataset", "run_index", "run_labels"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Streams",
+    "load_dataset",
+    "run_dataset",
+    "run_index",
+    "run_labels",
+    "validation_index",
+    "validation_labels",
+]
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, so that its tensors can be kept
@@ -56,11 +66,14 @@ class Streams:
         order: Shuffles each epoch.
         mixing: Draws partners and lam.
         labels: Draws which of two labels a mixed example takes, where it takes one.
+        layers: Draws the hidden state that is mixed.
+        moves: Draws flips and crops.
     """
 
     def __init__(self, seed: int) -> None:
-        children = np.random.SeedSequence(seed).spawn(6)  # a new stream goes last: the others keep their draws
-        self.subset, self.noise, self.init, self.order, self.mixing, self.labels = map(np.random.default_rng, children)
+        children = np.random.SeedSequence(seed).spawn(8)  # a new stream goes last: the others keep their draws
+        generators = map(np.random.default_rng, children)
+        self.subset, self.noise, self.init, self.order, self.mixing, self.labels, self.layers, self.moves = generators
 
 
 def _checksum(*parts: NDArray) -> str:
@@ -178,10 +191,46 @@ def load_dataset(name: str) -> Dataset:
     return data
 
 
+def validation_index(config: RunConfig, data: Dataset) -> NDArray[np.int64]:
+    """Return the validation points: the first `num_validation` of one permutation, whatever the run and its seed.
+
+    Args:
+        config: The run; `dataset` and `num_validation` count.
+        data: Its data set.
+
+    Returns:
+        Indices into `data.x_train`, shape [num_validation]; nested in `num_validation`.
+
+    Raises:
+        ValueError: If no training point would be left.
+    """
+    total = len(data.x_train)
+    if config.num_validation >= total:
+        raise ValueError(f"`num_validation` must be below {total} for {config.dataset}, got {config.num_validation}.")
+    return np.random.default_rng(total).permutation(total)[: config.num_validation]
+
+
+def validation_labels(config: RunConfig) -> NDArray[np.int64]:
+    """Return the true labels of the validation points, in the order of the output `validation_logits`.
+
+    Args:
+        config: The run; `dataset` and `num_validation` count.
+
+    Returns:
+        Labels, shape [num_validation].
+
+    Example:
+        >>> validation_labels(RunConfig(num_validation=100)).shape
+        (100,)
+    """
+    data = load_dataset(config.dataset)
+    return data.y_clean[validation_index(config, data)]
+
+
 def run_index(config: RunConfig, data: Dataset, streams: Streams) -> NDArray[np.int64]:
     """Return which training points the run sees: the first `num_train` of a permutation drawn once.
 
-    Subsets of one seed are nested in `num_train`.
+    The validation points are left out before. Subsets of one seed are nested in `num_train`.
 
     Args:
         config: The run.
@@ -194,12 +243,13 @@ def run_index(config: RunConfig, data: Dataset, streams: Streams) -> NDArray[np.
     Raises:
         ValueError: If the run asks for more points than there are.
     """
-    total = len(data.x_train)
+    pool = np.delete(np.arange(len(data.x_train)), validation_index(config, data))
+    total = len(pool)
     if config.num_train is not None and config.num_train > total:
         raise ValueError(
             f"`num_train` must be at most {total} for {config.dataset}, got {config.num_train}. None takes all."
         )
-    return streams.subset.permutation(total)[: config.num_train]
+    return pool[streams.subset.permutation(total)[: config.num_train]]
 
 
 def run_labels(config: RunConfig, y_clean: NDArray[np.int64], num_classes: int, streams: Streams) -> NDArray[np.int64]:

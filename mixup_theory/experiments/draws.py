@@ -25,12 +25,28 @@ class EpochDraws:
         partner: Place of each partner within its batch, shape [steps, B].
         lam: Weight of each example, its partner having the rest, shape [steps, B].
         label_lam: The same for its label; equal to `lam` unless labels are mixed otherwise, shape [steps, B].
+        layer: Hidden state that is mixed, 0 being the input; of each run, shape [steps, R].
     """
 
     position: NDArray[np.int64]
     partner: NDArray[np.int64]
     lam: NDArray[np.float64]
     label_lam: NDArray[np.float64]
+    layer: NDArray[np.int64]
+
+    def lam_at(self, state: int) -> NDArray[np.float64]:
+        """Return the weights with which a hidden state is mixed: lam where it is the one drawn, else 1.
+
+        Args:
+            state: Number of the state, 0 being the input.
+
+        Returns:
+            Weights, shape [steps, B].
+        """
+        drawn = self.layer == state
+        if drawn.all():
+            return self.lam
+        return np.where(np.repeat(drawn, self.lam.shape[1] // self.layer.shape[1], axis=1), self.lam, 1.0)
 
 
 def draw_partners(rng: np.random.Generator, steps: int, n: int, partner: str) -> NDArray[np.int64]:
@@ -82,7 +98,7 @@ def _draw_lams(config: RunConfig, rng: np.random.Generator, times: NDArray[np.fl
 
 
 def draw_epoch(config: RunConfig, streams: Streams, num_train: int, batch_size: int, epoch: int) -> EpochDraws:
-    """Draw one epoch of one run from its order and mixing streams.
+    """Draw one epoch of one run, each kind of choice from its own stream.
 
     Args:
         config: The run.
@@ -96,9 +112,10 @@ def draw_epoch(config: RunConfig, streams: Streams, num_train: int, batch_size: 
     """
     steps = num_train // batch_size
     order = streams.order.permutation(num_train)[: steps * batch_size].reshape(steps, batch_size)
+    layer = np.zeros((steps, 1), dtype=np.int64)
     if config.method == "erm":
         own, ones = np.broadcast_to(np.arange(batch_size), order.shape), np.ones(order.shape)
-        return EpochDraws(order, own, ones, ones)
+        return EpochDraws(order, own, ones, ones, layer)
     partner = draw_partners(streams.mixing, steps, batch_size, config.partner)
     times = epoch + np.arange(steps) / steps
     lam = _draw_lams(config, streams.mixing, times, batch_size)
@@ -107,7 +124,9 @@ def draw_epoch(config: RunConfig, streams: Streams, num_train: int, batch_size: 
         label_lam = (streams.labels.random(lam.shape) < lam).astype(float)
     elif config.label_mixing == "first":
         label_lam = np.ones(lam.shape)
-    return EpochDraws(order, partner, lam, label_lam)
+    if config.method == "manifold":
+        layer = streams.layers.choice(config.mix_layers, (steps, 1))
+    return EpochDraws(order, partner, lam, label_lam, layer)
 
 
 def stack_draws(draws: Sequence[EpochDraws], num_train: int) -> EpochDraws:
@@ -126,4 +145,5 @@ def stack_draws(draws: Sequence[EpochDraws], num_train: int) -> EpochDraws:
         np.concatenate([d.partner + r * size for r, d in enumerate(draws)], axis=1),
         np.concatenate([d.lam for d in draws], axis=1),
         np.concatenate([d.label_lam for d in draws], axis=1),
+        np.concatenate([d.layer for d in draws], axis=1),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-__all__ = ["METRICS", "example_losses", "run_metrics"]
+__all__ = ["METRICS", "example_losses", "run_metrics", "split_metrics"]
 
 
 def _log_p(logits: NDArray) -> NDArray[np.float64]:
@@ -58,6 +58,32 @@ def example_losses(logits: NDArray, labels: NDArray[np.int64], loss: str = "cros
     outputs = np.asarray(logits, dtype=np.float64)
     # |z - e_y|^2 = |z|^2 - 2 z_y + 1, without building the rows
     return (np.einsum("nk,nk->n", outputs, outputs) - 2 * outputs[rows, labels] + 1) / 2
+
+
+def split_metrics(
+    split: str, logits: NDArray, labels: NDArray[np.int64], loss: str = "cross_entropy", more: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return loss, accuracy and the further metrics on one set of points.
+
+    Args:
+        split: First part of the names.
+        logits: Outputs, shape [n, K].
+        labels: Labels, shape [n].
+        loss: Training loss.
+        more: Names in `METRICS`.
+
+    Returns:
+        `<split>_loss`, `<split>_accuracy`, and `<split>_<name>` for each further metric.
+
+    Example:
+        >>> split_metrics("validation", np.eye(3), np.array([0, 1, 0]))["validation_accuracy"]
+        0.6666666666666666
+    """
+    row = {
+        f"{split}_loss": float(example_losses(logits, labels, loss).mean()),
+        f"{split}_accuracy": float((logits.argmax(axis=1) == labels).mean()),
+    }
+    return row | {f"{split}_{name}": METRICS[name](logits, labels) for name in more}
 
 
 def run_metrics(

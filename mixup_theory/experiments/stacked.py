@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .manifold import StateMix
+
 __all__ = ["StackedMLP", "is_large"]
 
 
@@ -122,7 +124,15 @@ class StackedMLP:
             self._outputs = x.new_empty(runs, self._weights[-1].shape[1], size)
 
     @torch.no_grad()
-    def gradient(self, x: Tensor, y: Tensor, *, with_loss: bool = False, keep: float = 0.0) -> Tensor | None:
+    def gradient(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        mixes: Mapping[int, StateMix] | None = None,
+        with_loss: bool = False,
+        keep: float = 0.0,
+    ) -> Tensor | None:
         """Set `grads` to `keep` times what they hold plus the gradient of each run's mean loss over its batch.
 
         With `keep` the momentum, `grads` is the direction of SGD, made inside the matrix products.
@@ -130,6 +140,7 @@ class StackedMLP:
         Args:
             x: Inputs, shape [R, B, D].
             y: Label rows, shape [R, B, K].
+            mixes: Hidden states that are mixed, by number; state k is what comes out of hidden layer k.
             with_loss: Also return the losses, at the weights before any step.
             keep: Factor on the present content of `grads`, >= 0.
 
@@ -137,10 +148,12 @@ class StackedMLP:
             Losses of shape [R], or None.
         """
         self._allocate(x)
+        mixes = mixes or {}
         size, last = x.shape[1], len(self._weights) - 1
-        inputs = [x]
-        for weight, bias, buffer in zip(self._weights, self._biases, self._layers, strict=False):
-            inputs.append(_linear(inputs[-1], weight, bias, relu=True, out=buffer))
+        inputs, opened = [x], []  # of each layer, a mixed state in place of the state; what left the ReLUs
+        for k, buffer in enumerate(self._layers):
+            opened.append(_linear(inputs[k], self._weights[k], self._biases[k], relu=True, out=buffer))
+            inputs.append(mixes[k + 1].forward(opened[k]) if k + 1 in mixes else opened[k])
         logits = torch.bmm(self._weights[last], inputs[last].mT, out=self._outputs).add_(self._biases[last].mT)
 
         delta, losses = logits.sub_(y.mT) if self.loss == "squared_error" else None, None
@@ -157,8 +170,9 @@ class StackedMLP:
             self._bias_grads[k].mul_(keep).add_(delta.sum(dim=1, keepdim=True))
             if k:
                 below = _linear(delta, self._weights[k].mT, out=self._deltas[k - 1])
+                below = mixes[k].backward(below) if k in mixes else below
                 # delta where the ReLU was open, 0 elsewhere, in one pass
-                delta = torch.ops.aten.threshold_backward.grad_input(below, inputs[k], 0, grad_input=below)
+                delta = torch.ops.aten.threshold_backward.grad_input(below, opened[k - 1], 0, grad_input=below)
         return losses
 
     @torch.no_grad()

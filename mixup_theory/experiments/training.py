@@ -19,9 +19,10 @@ from torch import Tensor
 
 from .batches import Batches
 from .config import RunConfig
-from .datasets import Dataset, Streams, load_dataset, run_index, run_labels
+from .datasets import Dataset, Streams, load_dataset, run_index, run_labels, validation_index
 from .draws import draw_epoch, stack_draws
-from .metrics import run_metrics
+from .manifold import StateMixes
+from .metrics import run_metrics, split_metrics
 from .networks import build_network, first_weights
 from .optimizers import lr_factor, make_optimizer
 from .stacked import StackedMLP
@@ -115,7 +116,7 @@ def train_group(
     data = load_dataset(shared.dataset)
     streams = [Streams(config.seed) for config in configs]
     index = np.stack([run_index(c, data, s) for c, s in zip(configs, streams, strict=True)])
-    clean = data.y_clean[index]
+    clean, held_out = data.y_clean[index], validation_index(shared, data)
     given = np.stack([run_labels(c, y, data.num_classes, s) for c, y, s in zip(configs, clean, streams, strict=True)])
     x_train, x_test = _inputs(data, dtype, device)
     smoothing = shared.label_smoothing
@@ -133,43 +134,49 @@ def train_group(
     network = StackedMLP([first_weights(module, s.init) for s in streams], shared.loss, dtype, device)
     optimizer = make_optimizer(network, configs)
 
-    def measure() -> tuple[NDArray, NDArray, list[dict[str, float]]]:
-        """Return logits [R, n, K] on training points and test set, and the metrics of each run."""
-        test_index = np.broadcast_to(np.arange(len(x_test)), (runs, len(x_test)))
-        train_logits = _logits(network, x_train, index)
-        test_logits = _logits(network, x_test, test_index)
-        rows = [
-            run_metrics(
-                train_logits[r], given[r], clean[r], test_logits[r], data.y_test, shared.loss, configs[r].metrics
-            )
-            for r in range(runs)
-        ]
-        batch_loss = torch.stack(losses).mean(dim=0).tolist() if losses else [math.nan] * runs
-        return train_logits, test_logits, [{"batch_loss": b, **row} for b, row in zip(batch_loss, rows, strict=True)]
+    def measure() -> tuple[dict[str, NDArray], list[dict[str, float]]]:
+        """Return logits [R, n, K] on training points, validation points and test set, and the metrics of each run."""
+        every = np.arange(len(x_test))
+        logits = {
+            "train_logits": _logits(network, x_train, index),
+            "validation_logits": _logits(network, x_train, np.broadcast_to(held_out, (runs, len(held_out)))),
+            "test_logits": _logits(network, x_test, np.broadcast_to(every, (runs, len(every)))),
+        }
+        rows = []
+        for r, config in enumerate(configs):
+            train, validation, test = (array[r] for array in logits.values())
+            row = {"batch_loss": float(torch.stack(losses)[:, r].mean()) if losses else math.nan}
+            row |= run_metrics(train, given[r], clean[r], test, data.y_test, shared.loss, config.metrics)
+            if len(held_out):
+                row |= split_metrics("validation", validation, data.y_clean[held_out], shared.loss, config.metrics)
+            rows.append(row)
+        return logits, rows
 
     alive = np.ones(runs, dtype=bool)
     history: list[list[dict[str, float]]] = []
     for epoch in range(shared.epochs):
         recorded = shared.history_every > 0 and (epoch + 1) % shared.history_every == 0
         draws = [draw_epoch(c, s, num_train, batch_size, epoch) for c, s in zip(configs, streams, strict=True)]
-        batches.start_epoch(stack_draws(draws, num_train))
+        drawn = stack_draws(draws, num_train)
+        batches.start_epoch(drawn)
+        mixes = StateMixes(drawn, dtype, device)
         losses: list[Tensor] = []
         for step in range(steps):
             x, y = batches.mixed(step)  # mixup
             wanted = recorded or epoch == shared.epochs - 1
-            loss = network.gradient(x, y, with_loss=wanted, keep=optimizer.keep)
+            loss = network.gradient(x, y, mixes=mixes.at(step), with_loss=wanted, keep=optimizer.keep)
             optimizer.step(lr_factor(shared.lr_schedule, (epoch + step / steps) / shared.epochs))
             losses += [] if loss is None else [loss]
         alive &= network.finite()
         if recorded:
-            history.append([{"epoch": epoch + 1, **row} for row in measure()[2]])
+            history.append([{"epoch": epoch + 1, **row} for row in measure()[1]])
         if on_epoch is not None:
             on_epoch(epoch + 1, shared.epochs)
         if not alive.any():
             break
 
-    train_logits, test_logits, final = measure()
-    outputs = {"test_logits": test_logits, "train_logits": train_logits, "train_index": index, "train_labels": given}
+    logits, final = measure()
+    outputs = {**logits, "train_index": index, "train_labels": given}
     results = []
     for r, config in enumerate(configs):
         ok = bool(alive[r]) and math.isfinite(final[r]["train_loss"]) and math.isfinite(final[r]["test_loss"])
