@@ -25,6 +25,15 @@ MIXUP = EXACT.replace(method="mixup", alpha=1.0)
 MANIFOLD = EXACT.replace(method="manifold", alpha=1.0, mix_layers=(0, 1, 2))
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As `train` and `sweep` have it: a product on several threads is summed in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def plain_loop(config):
     """Train one run with torch's own modules, loss and optimiser; the mix is written out again."""
     data, streams = run_dataset(config), Streams(config.seed)

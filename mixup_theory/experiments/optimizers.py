@@ -49,21 +49,12 @@ class Optimizer(Protocol):
         """Change the parameters by the gradients, the learning rates scaled by `factor`."""
 
 
-class _Scale:
-    """A number per run: a plain one where all runs share it, else a buffer laid out like the parameters."""
+def _per_run(network: StackedMLP, values: Sequence[float]) -> torch.Tensor:
+    """Return a number per run, laid out like the parameters, or one for all runs that share it.
 
-    def __init__(self, network: StackedMLP, values: Sequence[float]) -> None:
-        self.shared = values[0] if len(set(values)) == 1 else None
-        self.buffer = None if self.shared is not None else network.per_run(values)
-
-    def add_to(self, target: torch.Tensor, direction: torch.Tensor, factor: float) -> None:
-        """Add factor times the number times the direction to the target."""
-        if self.buffer is None:
-            assert self.shared is not None
-            if self.shared:
-                target.add_(direction, alpha=factor * self.shared)
-        else:
-            target.addcmul_(direction, self.buffer, value=factor)
+    The arithmetic of a run is the same in both forms, so that its result does not depend on its neighbours' numbers.
+    """
+    return network.per_run(values) if len(set(values)) > 1 else network.params.new_tensor(values[:1])
 
 
 class SGD:
@@ -77,17 +68,19 @@ class SGD:
         self.momentum = configs[0].momentum
         self.buffer = torch.zeros_like(self.params) if configs[0].nesterov else None
         self.keep = 0.0 if configs[0].nesterov else self.momentum
-        self.rate = _Scale(network, [config.learning_rate for config in configs])
-        self.decay = _Scale(network, [config.weight_decay for config in configs])
+        self.rate = _per_run(network, [config.learning_rate for config in configs])
+        decays = [config.weight_decay for config in configs]
+        self.decay = _per_run(network, decays) if any(decays) else None
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
         """Take one step; `grads` belongs to the optimiser from the first one on."""
-        self.decay.add_to(self.grads, self.params, 1.0)
+        if self.decay is not None:
+            self.grads.addcmul_(self.params, self.decay)
         if self.buffer is not None:
             self.buffer.mul_(self.momentum).add_(self.grads)
             self.grads.add_(self.buffer, alpha=self.momentum)
-        self.rate.add_to(self.params, self.grads, -factor)
+        self.params.addcmul_(self.grads, self.rate, value=-factor)
 
 
 class AdamW:
@@ -98,8 +91,9 @@ class AdamW:
     def __init__(self, network: StackedMLP, configs: Sequence[RunConfig]) -> None:
         self.params, self.grads = network.params, network.grads
         self.first, self.second = torch.zeros_like(self.params), torch.zeros_like(self.params)
-        self.rate = _Scale(network, [config.learning_rate for config in configs])
-        self.shrink = _Scale(network, [config.learning_rate * config.weight_decay for config in configs])
+        self.rate = _per_run(network, [config.learning_rate for config in configs])
+        shrinks = [config.learning_rate * config.weight_decay for config in configs]
+        self.shrink = _per_run(network, shrinks) if any(shrinks) else None
         self.count = 0
         self.scratch = torch.empty_like(self.params)
 
@@ -107,13 +101,14 @@ class AdamW:
     def step(self, factor: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
         """Take one step; `grads` is used up."""
         self.count += 1
-        self.shrink.add_to(self.params, self.params, -factor)
+        if self.shrink is not None:
+            self.params.addcmul_(self.params, self.shrink, value=-factor)
         self.first.lerp_(self.grads, 1 - beta1)
         self.second.mul_(beta2).addcmul_(self.grads, self.grads, value=1 - beta2)
         torch.sqrt(self.second, out=self.scratch)
         self.scratch.div_(math.sqrt(1 - beta2**self.count)).add_(eps)
         torch.div(self.first, self.scratch, out=self.grads)
-        self.rate.add_to(self.params, self.grads, -factor / (1 - beta1**self.count))
+        self.params.addcmul_(self.grads, self.rate, value=-factor / (1 - beta1**self.count))
 
 
 def make_optimizer(network: StackedMLP, configs: Sequence[RunConfig]) -> Optimizer:
