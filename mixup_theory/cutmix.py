@@ -12,6 +12,7 @@ from .weights import lam_cdf, sample_lam
 
 __all__ = [
     "cutmix_agreement",
+    "cutmix_boxes",
     "cutmix_circular_cov_factor",
     "label_agreement",
     "majorisation_slack",
@@ -220,13 +221,47 @@ def _covered(side: int, ratio: float) -> NDArray[np.float64]:
     return inside.T.astype(float) @ inside / side
 
 
+def cutmix_boxes(rng: np.random.Generator, area: ArrayLike, height: int, width: int) -> NDArray[np.int64]:
+    r"""Draw the boxes of CutMix, cut off at the border.
+
+    Half sides :math:`\lfloor H\sqrt{A}/2\rfloor` and :math:`\lfloor W\sqrt{A}/2\rfloor` about a uniform pixel, A the
+    wanted share of the image. The share that a box has in the end is its own area.
+
+    Args:
+        rng: Source of randomness: the rows of the centres, then their columns.
+        area: Wanted shares :math:`A = 1-\lambda` in [0, 1], shape [n].
+        height: Image height in pixels, >= 1.
+        width: Image width in pixels, >= 1.
+
+    Returns:
+        First row, row after the last, first column, column after the last; shape [n, 4].
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    References:
+        theory B.8; Yun et al. 2019, rand_bbox of the authors' code.
+
+    Example:
+        >>> cutmix_boxes(np.random.default_rng(0), [0.25], 8, 8).tolist()
+        [[4, 8, 3, 7]]
+    """
+    share = check_interval("area", check_array("area", area, 1), 0, 1)
+    edges = []
+    for name, side in (("height", height), ("width", width)):
+        side = check_integer(name, side, 1)
+        half, centre = (side * np.sqrt(share) / 2).astype(int), rng.integers(0, side, len(share))
+        edges += [np.maximum(centre - half, 0), np.minimum(centre + half, side)]  # leaving the image clips
+    return np.stack(edges, axis=1)
+
+
 def sample_cutmix_masks(
     rng: np.random.Generator, size: int, alpha: float, height: int, width: int
 ) -> NDArray[np.bool_]:
     """Draw CutMix masks: True where the first image is kept, False in the box taken from the partner.
 
     Args:
-        rng: Source of randomness: the weights, then the rows and columns of the centres.
+        rng: Source of randomness: the weights, then the boxes.
         size: Number of masks, >= 1.
         alpha: Beta concentration in [0, inf].
         height: Image height in pixels, >= 1.
@@ -246,16 +281,11 @@ def sample_cutmix_masks(
         (2, 4, 4)
     """
     size = check_integer("size", size, 1)
-    height, width = check_integer("height", height, 1), check_integer("width", width, 1)
-    ratio = np.sqrt(sample_lam(rng, size, alpha)[1])
-    covered = []
-    for side in (height, width):
-        half, centre = (side * ratio / 2).astype(int), rng.integers(0, side, size)
-        position = np.arange(side)
-        covered.append(
-            (position >= (centre - half)[:, None]) & (position < (centre + half)[:, None])
-        )  # leaving the image clips
-    return ~(covered[0][:, :, None] & covered[1][:, None, :])
+    boxes = cutmix_boxes(rng, sample_lam(rng, size, alpha)[1], height, width)
+    top, bottom, left, right = boxes.T[:, :, None]
+    row, column = np.arange(height), np.arange(width)
+    inside = ((row >= top) & (row < bottom))[:, :, None] & ((column >= left) & (column < right))[:, None, :]
+    return ~inside
 
 
 def cutmix_circular_cov_factor(alpha: ArrayLike, delta: ArrayLike) -> Result:

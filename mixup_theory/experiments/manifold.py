@@ -30,6 +30,20 @@ class StateMix:
     lam: Tensor
     partner: Tensor
 
+    def one_run(self, run: int, num_runs: int) -> StateMix:
+        """Return the part that mixes one of R runs.
+
+        Args:
+            run: Its position.
+            num_runs: R.
+
+        Returns:
+            The mix of its B examples.
+        """
+        size = len(self.lam) // num_runs
+        own = slice(run * size, (run + 1) * size)
+        return StateMix(self.lam[own], self.partner[own] - run * size)
+
     def forward(self, state: Tensor) -> Tensor:
         """Return the mixed state; exact at weights 0 and 1. Differentiable by autograd.
 
@@ -39,8 +53,9 @@ class StateMix:
         Returns:
             A new tensor of the same shape.
         """
-        rows = state.reshape(len(self.lam), -1)
-        return torch.lerp(rows[self.partner], rows, self.lam.to(rows.dtype).unsqueeze(1)).view(state.shape)
+        rows = state if state.ndim == 4 else state.reshape(len(self.lam), -1)  # images keep their layout
+        weight = self.lam.to(rows.dtype).view(-1, *[1] * (rows.ndim - 1))
+        return torch.lerp(rows[self.partner], rows, weight).view(state.shape)
 
     def backward(self, delta: Tensor) -> Tensor:
         r"""Return the gradient by the state: :math:`\lambda_i\delta_i+\sum_{k:\,j(k)=i}(1-\lambda_k)\delta_k`.
@@ -73,8 +88,8 @@ class StateMixes:
         """
         self._layer = drawn.layer
         states: Sequence[int] = [int(state) for state in np.unique(drawn.layer) if state]
-        self._lam = {k: torch.as_tensor(drawn.lam_at(k), dtype=dtype, device=device) for k in states}
-        self._partner = torch.as_tensor(drawn.partner, device=device) if states else None
+        self._lam = {k: torch.tensor(drawn.lam_at(k), dtype=dtype, device=device) for k in states}
+        self._partner = torch.tensor(drawn.partner, device=device) if states else None
 
     def at(self, step: int) -> dict[int, StateMix]:
         """Return how hidden states are mixed in one batch.

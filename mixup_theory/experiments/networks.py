@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .config import RunConfig
+from .config import IMAGE_SHAPES, RunConfig
+from .image_networks import cnn, resnet18
 
 __all__ = ["build_network", "first_weights", "hidden_states", "mlp", "stages", "with_weights"]
 
@@ -49,9 +50,13 @@ def build_network(config: RunConfig, in_shape: tuple[int, ...], num_classes: int
     Returns:
         A module that takes a batch [n, *in_shape] to logits [n, num_classes], in the precision of the run.
     """
-    if config.network != "mlp" or config.method == "cutmix" or config.augment != "none":
-        raise NotImplementedError("cnn, resnet18, cutmix and augmentation come with the next commit")
-    return mlp(math.prod(in_shape), config.hidden, num_classes).to(getattr(torch, config.dtype))
+    if config.network == "cnn":
+        network = cnn(IMAGE_SHAPES[config.dataset], config.hidden, num_classes)
+    elif config.network == "resnet18":
+        network = resnet18(IMAGE_SHAPES[config.dataset], config.hidden[0], num_classes)
+    else:
+        network = mlp(math.prod(in_shape), config.hidden, num_classes)
+    return network.to(getattr(torch, config.dtype))
 
 
 def stages(network: nn.Module) -> list[nn.Sequential]:
@@ -93,30 +98,38 @@ def hidden_states(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     return states
 
 
-def first_weights(network: nn.Module, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Draw first weights with the law PyTorch uses: uniform within 1/sqrt(fan in), weights and biases alike.
+def first_weights(network: nn.Module, rng: np.random.Generator) -> dict[str, NDArray]:
+    """Draw first weights with the law PyTorch uses.
+
+    Linear layers and convolutions: uniform within 1/sqrt(fan in), weights and biases alike. Batch normalisation: 1 and
+    0, its running mean and variance 0 and 1.
 
     Args:
         network: Gives names, shapes and order.
         rng: Generator of the run; the draws depend on nothing else.
 
     Returns:
-        One float64 array per parameter name.
+        One array per name of the state, in float64 but for the counters of batch normalisation.
     """
-    weights, bound = {}, 0.0
-    for name, value in network.named_parameters():
-        if value.ndim > 1:  # a weight; the bias that follows shares its fan in
-            bound = 1 / math.sqrt(value[0].numel())
-        weights[name] = rng.uniform(-bound, bound, tuple(value.shape))
+    weights: dict[str, NDArray] = {}
+    for prefix, module in network.named_modules():
+        own = {f"{prefix}.{name}" if prefix else name: v for name, v in module.named_parameters(recurse=False)}
+        if isinstance(module, nn.BatchNorm2d):
+            state = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+            weights |= {f"{prefix}.{name}": np.full(module.num_features, value) for name, value in state.items()}
+            weights[f"{prefix}.num_batches_tracked"] = np.array(0)
+        elif own:
+            bound = 1 / math.sqrt(next(iter(own.values()))[0].numel())  # the bias shares the fan in of the weight
+            weights |= {name: rng.uniform(-bound, bound, tuple(value.shape)) for name, value in own.items()}
     return weights
 
 
 def with_weights(network: nn.Module, weights: Mapping[str, NDArray]) -> nn.Module:
-    """Put stored weights into a network.
+    """Put stored weights into a network, and set it to evaluation.
 
     Args:
         network: The network to fill, changed in place.
-        weights: One array per parameter name.
+        weights: One array per name of the state: the parameters, and what batch normalisation has counted.
 
     Returns:
         The same network.
@@ -125,4 +138,4 @@ def with_weights(network: nn.Module, weights: Mapping[str, NDArray]) -> nn.Modul
         RuntimeError: If a name or shape does not fit.
     """
     network.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-    return network
+    return network.eval()

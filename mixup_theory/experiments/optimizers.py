@@ -9,7 +9,6 @@ from typing import Protocol
 import torch
 
 from .config import RunConfig
-from .stacked import StackedMLP
 
 __all__ = ["SGD", "AdamW", "lr_factor", "make_optimizer"]
 
@@ -40,6 +39,16 @@ def lr_factor(schedule: str, progress: float) -> float:
     return 1.0
 
 
+class Parameters(Protocol):
+    """What an optimiser asks of the networks of R runs."""
+
+    params: torch.Tensor
+    grads: torch.Tensor
+
+    def per_run(self, values: Sequence[float]) -> torch.Tensor:
+        """Return a buffer like `params` that holds the value of each parameter's run."""
+
+
 class Optimizer(Protocol):
     """What training asks of an optimiser."""
 
@@ -49,7 +58,7 @@ class Optimizer(Protocol):
         """Change the parameters by the gradients, the learning rates scaled by `factor`."""
 
 
-def _per_run(network: StackedMLP, values: Sequence[float]) -> torch.Tensor:
+def _per_run(network: Parameters, values: Sequence[float]) -> torch.Tensor:
     """Return a number per run, laid out like the parameters, or one for all runs that share it.
 
     The arithmetic of a run is the same in both forms, so that its result does not depend on its neighbours' numbers.
@@ -63,7 +72,7 @@ class SGD:
     Without Nesterov's look-ahead the gradients are summed up where they arise: `grads` is the momentum buffer.
     """
 
-    def __init__(self, network: StackedMLP, configs: Sequence[RunConfig]) -> None:
+    def __init__(self, network: Parameters, configs: Sequence[RunConfig]) -> None:
         self.params, self.grads = network.params, network.grads
         self.momentum = configs[0].momentum
         self.buffer = torch.zeros_like(self.params) if configs[0].nesterov else None
@@ -88,7 +97,7 @@ class AdamW:
 
     keep = 0.0
 
-    def __init__(self, network: StackedMLP, configs: Sequence[RunConfig]) -> None:
+    def __init__(self, network: Parameters, configs: Sequence[RunConfig]) -> None:
         self.params, self.grads = network.params, network.grads
         self.first, self.second = torch.zeros_like(self.params), torch.zeros_like(self.params)
         self.rate = _per_run(network, [config.learning_rate for config in configs])
@@ -111,11 +120,11 @@ class AdamW:
         self.params.addcmul_(self.grads, self.rate, value=-factor / (1 - beta1**self.count))
 
 
-def make_optimizer(network: StackedMLP, configs: Sequence[RunConfig]) -> Optimizer:
+def make_optimizer(network: Parameters, configs: Sequence[RunConfig]) -> Optimizer:
     """Return the optimiser that the configs share, with the rate and decay of each.
 
     Args:
-        network: The stacked networks.
+        network: The networks.
         configs: One per run, equal in `shape`.
 
     Returns:

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .batches import Batches
-from .config import RunConfig
+from .config import IMAGE_SHAPES, RunConfig
 from .datasets import Dataset, Streams, load_dataset, run_index, run_labels, validation_index
 from .draws import draw_epoch, stack_draws
+from .image_batches import ImageBatches
 from .manifold import StateMixes
 from .metrics import run_metrics, split_metrics
 from .networks import build_network, first_weights
 from .optimizers import lr_factor, make_optimizer
+from .separate import SeparateNetworks, set_precision
 from .stacked import StackedMLP
 
 __all__ = ["RunResult", "form_groups", "group_size", "train_group"]
@@ -52,7 +54,7 @@ class RunResult:
 
 
 def group_size(config: RunConfig) -> int:
-    """Return how many runs of this shape are best trained in one program.
+    """Return how many runs of this shape are best trained in one program: 1 unless it is an MLP (`separate`).
 
     Args:
         config: Any run of the shape.
@@ -64,6 +66,8 @@ def group_size(config: RunConfig) -> int:
         >>> [group_size(RunConfig(hidden=(width, width))) for width in (8, 64, 256, 1024)]
         [32, 8, 2, 1]
     """
+    if config.network != "mlp":
+        return 1
     data = load_dataset(config.dataset)
     module = build_network(config, data.x_train.shape[1:], data.num_classes)
     state = 4 * sum(parameter.numel() for parameter in module.parameters())
@@ -111,6 +115,7 @@ def train_group(
     """
     shared, runs = configs[0], len(configs)
     dtype = getattr(torch, shared.dtype)
+    set_precision()
 
     # Data. The inputs are shared; each run has its own points [R, n] and the labels it is given [R, n].
     data = load_dataset(shared.dataset)
@@ -127,11 +132,14 @@ def train_group(
     batch_size = min(shared.batch_size, num_train)
     steps = num_train // batch_size
 
-    batches = Batches(x_train, label_rows, index, given, batch_size)
+    batches: Batches | ImageBatches
+    if shared.method == "cutmix" or shared.augment != "none":
+        batches = ImageBatches(x_train, label_rows, index, given, batch_size, IMAGE_SHAPES[shared.dataset])
+    else:
+        batches = Batches(x_train, label_rows, index, given, batch_size)
 
     # Networks and optimiser.
-    module = build_network(shared, data.x_train.shape[1:], data.num_classes)
-    network = StackedMLP([first_weights(module, s.init) for s in streams], shared.loss, dtype, device)
+    network = _networks(shared, data, streams, device)
     optimizer = make_optimizer(network, configs)
 
     def measure() -> tuple[dict[str, NDArray], list[dict[str, float]]]:
@@ -191,6 +199,29 @@ def train_group(
     return results
 
 
+def _networks(
+    shared: RunConfig, data: Dataset, streams: Sequence[Streams], device: str
+) -> StackedMLP | SeparateNetworks:
+    """Return the networks of the runs, each with its first weights: MLPs stacked, all else one by one."""
+    dtype = getattr(torch, shared.dtype)
+    module = build_network(shared, data.x_train.shape[1:], data.num_classes)
+    weights = [first_weights(module, s.init) for s in streams]
+    if shared.network == "mlp":
+        return StackedMLP(weights, shared.loss, dtype, device)
+    large = shared.network == "resnet18"
+    fast = large and shared.dtype == "float32" and torch.device(device).type == "cuda"
+    return SeparateNetworks(
+        module,
+        weights,
+        shared.loss,
+        dtype,
+        device,
+        image_shape=IMAGE_SHAPES[shared.dataset] if large else None,
+        bf16=fast,
+        backend="inductor" if fast else "",
+    )
+
+
 @lru_cache(maxsize=2)
 def _inputs(data: Dataset, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
     """Return training and test inputs as tensors [n, D], kept for the next group."""
@@ -198,7 +229,7 @@ def _inputs(data: Dataset, dtype: torch.dtype, device: str) -> tuple[Tensor, Ten
     return x_train, x_test
 
 
-def _logits(network: StackedMLP, x: Tensor, points: NDArray[np.int64]) -> NDArray:
+def _logits(network: StackedMLP | SeparateNetworks, x: Tensor, points: NDArray[np.int64]) -> NDArray:
     """Return the logits of each run at its own points [R, n] of the inputs, shape [R, n, K]."""
     where = torch.tensor(points, device=x.device)
     pieces = [network.logits(x[piece]).cpu() for piece in where.split(EVALUATE_ROWS, dim=1)]
