@@ -191,7 +191,7 @@ def cutmix_agreement(alpha: float, height: int, width: int) -> NDArray[np.float6
         ValueError: If an argument is out of range.
 
     References:
-        theory B.8; Yun et al. 2019, section 3.2 (rand_bbox).
+        theory B.8; Yun et al. 2019, section 3.1; rand_bbox of the authors' code.
 
     Example:
         >>> cutmix_agreement(1.0, 4, 4)[0, :3].round(4).tolist()
@@ -274,7 +274,7 @@ def sample_cutmix_masks(
         ValueError: If an argument is out of range.
 
     References:
-        Yun et al. 2019, section 3.2.
+        Yun et al. 2019, section 3.1.
 
     Example:
         >>> sample_cutmix_masks(np.random.default_rng(0), 2, 1.0, 4, 4).shape

@@ -129,7 +129,7 @@ def blend(x: Any, lam: ArrayLike, partner: ArrayLike) -> Any:
         ValueError: If `x` is empty, not float32 or float64, or the lengths differ.
 
     References:
-        Zhang et al. 2018, eq. 1.
+        Zhang et al. 2018.
 
     Example:
         >>> blend(np.array([0.0, 1.0]), 0.25, [1, 0]).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 LOCK = dict(pin.split("==") for pin in PINS)
+NAMED = re.compile(r"([A-Z]\w+)(?: et al\.| and [A-Z]\w+) ((?:19|20)\d\d)")
 WANTED = [Requirement(text) for text in PROJECT["dependencies"]] + [
     Requirement(text) for extra in PROJECT["optional-dependencies"].values() for text in extra
 ]
@@ -75,6 +77,20 @@ def test_citation_names_the_package_and_the_papers():
     papers = {(paper["authors"][0]["family-names"], paper["year"]) for paper in told["references"]}
     assert {("Zhang", 2018), ("Verma", 2019), ("Guo", 2019), ("Carratino", 2022), ("Liu", 2023)} <= papers
     assert all(paper.keys() >= {"type", "title", "authors", "url"} for paper in told["references"])
+
+
+def test_every_paper_named_as_a_claims_source_can_be_cited():
+    told = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    papers = {(paper["authors"][0]["family-names"], paper["year"]) for paper in told["references"]}
+    code = [
+        "".join(cell["source"])
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+        for cell in json.loads(path.read_text())["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    named = {(name, int(year)) for text in code for name, year in re.findall(NAMED, text)}
+    assert ("Liu", 2023) in named
+    assert named <= papers
 
 
 def test_ci_runs_what_the_makefile_offers():
