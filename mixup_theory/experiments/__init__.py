@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from . import _threads as _threads  # first: torch reads it when it is imported
 from .config import RunConfig, grid
-from .datasets import load_dataset, run_dataset
+from .datasets import load_dataset, run_dataset, validation_labels
 from .lanes import train
+from .networks import hidden_states
 from .sweep import load_arrays, load_network, sweep
 from .training import RunResult
 
@@ -13,10 +14,12 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "grid",
+    "hidden_states",
     "load_arrays",
     "load_dataset",
     "load_network",
     "run_dataset",
     "sweep",
     "train",
+    "validation_labels",
 ]

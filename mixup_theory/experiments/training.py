@@ -208,15 +208,15 @@ def _networks(
     weights = [first_weights(module, s.init) for s in streams]
     if shared.network == "mlp":
         return StackedMLP(weights, shared.loss, dtype, device)
-    large = shared.network == "resnet18"
-    fast = large and shared.dtype == "float32" and torch.device(device).type == "cuda"
+    on_gpu = torch.device(device).type == "cuda"
+    fast = on_gpu and shared.network == "resnet18" and shared.dtype == "float32"
     return SeparateNetworks(
         module,
         weights,
         shared.loss,
         dtype,
         device,
-        image_shape=IMAGE_SHAPES[shared.dataset] if large else None,
+        image_shape=IMAGE_SHAPES[shared.dataset],
         bf16=fast,
         backend="inductor" if fast else "",
     )
