@@ -31,14 +31,18 @@ def test_cnn_by_its_formula(shape, side):
 def test_resnet_by_its_formula():
     net, x = resnet18((3, 32, 32), 4, 10).eval(), images(2, (3, 32, 32))
     weights = first_weights(net, np.random.default_rng(0))
-    rng = np.random.default_rng(1)  # running statistics that are not the first ones
-    weights |= {k: rng.uniform(0.5, 1.5, v.shape) for k, v in weights.items() if "running" in k}
+    rng = np.random.default_rng(1)  # batch normalisation that is not as at the start, and leaves the ReLUs half open
+    weights |= {k: rng.uniform(0.1, 0.3, v.shape) for k, v in weights.items() if "running_var" in k}
+    weights |= {k: rng.normal(0, 0.2, v.shape) for k, v in weights.items() if "running_mean" in k}
+    norms = [name for name in weights if "norm" in name and name.endswith(("weight", "bias"))]
+    weights |= {name: rng.normal(size=weights[name].shape) for name in norms}
     w = {k: torch.tensor(v, dtype=torch.float32) for k, v in weights.items()}
     with_weights(net, weights)
 
     def norm(state, name):
         mean, var = (w[f"{name}.running_{kind}"].view(1, -1, 1, 1) for kind in ("mean", "var"))
-        return ((state - mean) / (var + 1e-5).sqrt() * w[f"{name}.weight"].view(1, -1, 1, 1)).relu()
+        scale, shift = (w[f"{name}.{kind}"].view(1, -1, 1, 1) for kind in ("weight", "bias"))
+        return ((state - mean) / (var + 1e-5).sqrt() * scale + shift).relu()
 
     state = functional.conv2d(x, w["0.1.weight"], padding=1)
     for stage in range(4):

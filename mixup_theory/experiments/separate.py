@@ -1,10 +1,10 @@
 """Networks of any kind behind the face of `StackedMLP`: automatic gradient, one run after the other.
 
 Why not many at once: `torch.func.vmap` turns R convolutions into one grouped one, for which the CPU has no fast path.
-Measured with the CNN of channels (16, 32), 8 runs, one thread, user time of vmap over that of the loop: 1.4 and 1.7 on
-8x8 images at batch 32 and 128, 1.1 and 5.1 on 1x28x28, 1.4 and 4.0 on 3x32x32. So the rule: an MLP is stacked, anything
-else is trained alone, and `training.group_size` is 1 for it. With the channels last a step of this CNN took 0.58 to 0.73
-of the time, and an evaluation a third to a half.
+Measured with the CNN of channels (16, 32), 8 runs, one thread, processor time of vmap over that of the loop: 1.4 and
+1.7 on 8x8 images at batch 32 and 128, 1.1 and 5.1 on 1x28x28, 1.4 and 4.0 on 3x32x32. So the rule: an MLP is stacked,
+anything else is trained alone, and `training.group_size` is 1 for it. With the channels last a step of this CNN took
+0.58 to 0.73 of the time, and an evaluation a third to a half.
 """
 
 from __future__ import annotations
