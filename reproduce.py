@@ -142,10 +142,11 @@ def make_jobs(plan: Plan) -> list[Job]:
 
 
 def check_places(plan: Plan) -> None:
-    """Make the output folder and look at the device and the data folder.
+    """Make the output folder and look at the device, the data folder and the cluster.
 
     Raises:
         UsageError: If the folder cannot be written, the data folder is missing, or there is no GPU.
+        ClusterError: If no scheduler answers.
     """
     from mixup_theory.parameters import UsageError
 
@@ -156,11 +157,15 @@ def check_places(plan: Plan) -> None:
         raise UsageError(f"cannot write in {plan.folder}: {error.strerror}; choose a folder with --output") from None
     if plan.args.data and not plan.args.data.is_dir():
         raise UsageError(f"--data {plan.args.data} is not a folder")
-    if plan.args.device == "cuda":
+    if plan.args.device == "cuda" and not plan.args.scheduler:
         import torch
 
         if not torch.cuda.is_available():
             raise UsageError("--device cuda: PyTorch finds no GPU here; use --device cpu")
+    if plan.args.scheduler:
+        from mixup_theory.experiments.cluster import count_workers
+
+        print(f"{plan.args.scheduler}: {count_workers(plan.args.scheduler)} workers")
 
 
 def run(plan: Plan) -> int:
@@ -173,7 +178,7 @@ def run(plan: Plan) -> int:
     from mixup_theory.execution import Outcome
     from mixup_theory.progress import Board, duration
     from mixup_theory.results import is_done
-    from mixup_theory.runner import side_by_side, stop_signals
+    from mixup_theory.runner import at_once, side_by_side, stop_signals, variables
 
     check_places(plan)
     jobs = {Path(job.notebook).stem: job for job in make_jobs(plan)}
@@ -186,10 +191,11 @@ def run(plan: Plan) -> int:
             board.say(f"{name:<{width}}  kept: finished before and unchanged since (--fresh runs it again)")
     took = provenance.past_seconds(plan.root / "results" / "standard") | provenance.past_seconds(plan.folder)
     order = sorted(jobs.keys() - outcomes.keys(), key=lambda name: (-took.get(name, 0), name))  # the longest first
-    due = {name: jobs[name] for name in order}
+    due, args = {name: jobs[name] for name in order}, plan.args
+    env = variables(args.device, args.data, args.scheduler, args.fresh)
     with stop_signals() as received:
         try:
-            with closing(side_by_side(due, *at_once(plan), variables(plan), board)) as events:
+            with closing(side_by_side(due, *at_once(args.jobs, args.device), env, board)) as events:
                 for name, outcome in events:
                     outcomes[name] = outcome
                     board.say(f"{name:<{width}}  {_ended(outcome, plan.folder / name)}")
@@ -208,25 +214,6 @@ def run(plan: Plan) -> int:
     for name in bad:
         print(f"  {name}  {_ended(outcomes[name], plan.folder / name)}")
     return 128 + received[0] if received else 1 if bad or not fine else 0
-
-
-def at_once(plan: Plan) -> tuple[int, int]:
-    """Choose how many notebooks run at the same time, and how many threads each may use."""
-    from mixup_theory import provenance
-
-    on_gpu = plan.args.device == "cuda" or (plan.args.device == "auto" and bool(provenance.gpus()))
-    jobs = plan.args.jobs or (1 if on_gpu else min(4, provenance.cores()))
-    return jobs, max(1, provenance.cores() // jobs)
-
-
-def variables(plan: Plan) -> dict[str, str]:
-    """Say through the environment what a notebook has no parameter for."""
-    env = {"CUDA_VISIBLE_DEVICES": ""} if plan.args.device == "cpu" else {}
-    if plan.args.data:
-        env["MIXUP_DATA"] = str(plan.args.data.absolute())
-    if plan.args.fresh:
-        env["MIXUP_FRESH_SINCE"] = repr(time.time())  # a cached run that is older is computed again
-    return env
 
 
 def _ended(outcome: Outcome, folder: Path) -> str:
@@ -340,7 +327,7 @@ def obey(args: argparse.Namespace, root: Path) -> int:
     try:
         plan = make_plan(args, root)
         return show_list(plan, root) if args.list else check(plan) if args.check else run(plan)
-    except UsageError as error:
+    except (UsageError, ConnectionError) as error:
         print(f"reproduce.py: {error}", file=sys.stderr)
         return 2
 

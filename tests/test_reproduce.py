@@ -331,3 +331,33 @@ def test_killed_suite_leaves_no_process_and_the_repeat_completes_it(tmp_path, no
     out = capsys.readouterr().out
     assert "91-first        kept" in out
     assert "92-second-part  finished" in out
+
+
+@pytest.mark.timeout(120)
+def test_scheduler_reaches_the_notebooks_and_one_that_does_not_answer_is_one_line(tmp_path, notebook_file, capsys):
+    from mixup_theory.experiments import cluster
+
+    suite = make_suite(tmp_path, notebook_file)
+    parameters = (tmp_path / "notebooks" / "91-first.ipynb").read_text()
+    (tmp_path / "notebooks" / "91-first.ipynb").write_text(
+        parameters.replace("seed: int", 'scheduler: str = \\"\\"  # where\\nseed: int').replace(
+            'print(\\"fresh\\"', "print(scheduler == os.environ['MIXUP_SCHEDULER'], scheduler)\\nprint(\\\"fresh\\\""
+        )
+    )
+    local = cluster.LocalCluster()
+    address = local.client.scheduler.address
+    try:
+        status = reproduce.main(["--only", "91", "--scheduler", address], root=suite)
+    finally:
+        local.close()
+    out = capsys.readouterr().out
+    assert (status, out.startswith(f"{address}: 0 workers\n")) == (0, True)
+    assert f"True {address}" in outputs(suite, "91-first")
+    assert reproduce.main(["--only", "91"], root=suite) == 0
+    assert "91-first  kept" in capsys.readouterr().out  # where a notebook trains does not change what it is
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster.connect, "__defaults__", (0.5,))
+        assert reproduce.main(["--fresh", "--scheduler", address], root=suite) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert printed.err.startswith(f"reproduce.py: No Dask scheduler answers at {address}: ")

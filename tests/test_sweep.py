@@ -18,8 +18,8 @@ import pytest
 from mixup_theory.experiments.cache import DamagedEntry
 from mixup_theory.experiments.config import RunConfig, grid
 from mixup_theory.experiments.datasets import load_dataset
-from mixup_theory.experiments.lanes import train, train_groups
-from mixup_theory.experiments.sweep import load_arrays, load_network, sweep
+from mixup_theory.experiments.in_process import train
+from mixup_theory.experiments.sweep import load_arrays, load_network, sweep, train_groups
 from mixup_theory.progress import read_progress
 
 # The package exports the function under the name of its module.

@@ -13,7 +13,7 @@ from mixup_theory.experiments import datasets, training
 from mixup_theory.experiments.config import RunConfig, grid
 from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset, validation_labels
 from mixup_theory.experiments.draws import draw_epoch
-from mixup_theory.experiments.lanes import train
+from mixup_theory.experiments.in_process import train
 from mixup_theory.experiments.metrics import example_losses
 from mixup_theory.experiments.networks import build_network, first_weights, stages, with_weights
 from mixup_theory.experiments.training import form_groups, group_size, train_group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _threads as _threads  # first: torch reads it when it is imported
 from .config import RunConfig, grid
 from .datasets import load_dataset, run_dataset, validation_labels
-from .lanes import train
+from .in_process import train
 from .networks import hidden_states
 from .sweep import load_arrays, load_network, sweep
 from .training import RunResult

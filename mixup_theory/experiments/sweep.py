@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -17,12 +19,13 @@ from ..progress import report_progress
 from .cache import DamagedEntry, cache_folder, read_arrays, read_row, write_entry
 from .config import RunConfig, run_key
 from .datasets import load_dataset
-from .lanes import train_groups
+from .in_process import resolve_device, train_in_process
 from .networks import build_network, with_weights
-from .training import form_groups
+from .training import RunResult, form_groups
 
 __all__ = ["load_arrays", "load_network", "sweep"]
 
+SCHEDULER_VARIABLE = "MIXUP_SCHEDULER"
 Progress = Callable[[int, int, float | None], None]
 
 
@@ -31,7 +34,8 @@ def sweep(
     cache_dir: str | os.PathLike[str] | None = None,
     *,
     progress: Progress | None = None,
-    device: str = "cpu",
+    device: str = "auto",
+    scheduler: str = "",
 ) -> pd.DataFrame:
     """Return one row per run, training only what the cache does not hold.
 
@@ -39,19 +43,26 @@ def sweep(
     whole. So a repeat after a kill trains the same groups and gives the same rows, bit by bit; what finished before
     the kill is read. A damaged entry is named in a warning and computed again.
 
+    Groups are trained by the workers of a Dask cluster: the one at `scheduler`, else the one at the address in
+    `MIXUP_SCHEDULER`, else one of this process's own on the loopback, with a worker for each core that torch may use,
+    or for each GPU. With one core or one group this process trains. No bit depends on which it is.
+
     Args:
         configs: The runs.
         cache_dir: Folder of the cache; None takes `MIXUP_CACHE`, else a folder of the user.
         progress: Called about twice a second with runs done, runs in all, and seconds left (None while unknown).
             The file named by `MIXUP_PROGRESS_FILE` is kept up to date in any case.
-        device: Where to train.
+        device: `cpu`, `cuda`, or `auto`: on a GPU where there is one.
+        scheduler: Address of an existing Dask cluster, `tcp://host:port` or `tls://host:port`.
 
     Returns:
         A table in the order of `configs`: the fields of the config, `status`, the metrics, and `key`.
 
     Raises:
         ValueError: If `configs` is empty, or holds anything but a RunConfig.
-        OSError: If the cache cannot be written; what was written before stays.
+        OSError: If the cache cannot be written, or the cluster does not answer or goes away (`ClusterError`); what was
+            written before stays.
+        GroupsFailed: If runs ended every worker that trained them; it is raised after all others were written.
     """
     if not configs or not all(isinstance(config, RunConfig) for config in configs):
         raise ValueError(f"`configs` must be RunConfig objects, at least one, got {configs!r}.")
@@ -66,13 +77,59 @@ def sweep(
     groups = [group for group in form_groups(configs) if any(config not in rows for config in group)]
     clock = _Clock(len(keys), sum(map(len, groups)), progress)
     clock.report(0)
-    for _, results in train_groups(groups, device, on_tick=clock.report):
-        for result in results:
-            config, key = result.config, keys[result.config]
-            if config not in rows:  # what was read stands
-                write_entry(folder, key, config.model_dump(), result.row, result.arrays)
-                rows[config] = result.row
+    with closing(train_groups(groups, device, scheduler, clock.report)) as finished:
+        for _, results in finished:
+            for result in results:
+                config, key = result.config, keys[result.config]
+                if config not in rows:  # what was read stands
+                    write_entry(folder, key, config.model_dump(), result.row, result.arrays)
+                    rows[config] = result.row
     return pd.DataFrame([{**rows[config], "key": keys[config]} for config in configs])
+
+
+def train_groups(
+    groups: Sequence[Sequence[RunConfig]], device: str, scheduler: str, on_tick: Callable[[float], None]
+) -> Generator[tuple[int, list[RunResult]], None, None]:
+    """Train groups where the caller's settings say: on a cluster, or in this process.
+
+    Args:
+        groups: Lists of configs equal in `shape`.
+        device: `auto`, `cpu` or `cuda`.
+        scheduler: Address of a cluster, or nothing.
+        on_tick: Called about twice a second with the number of runs trained so far.
+
+    Yields:
+        Position of a group and its results, as it finishes.
+    """
+    if not groups:
+        return
+    address = scheduler or os.environ.get(SCHEDULER_VARIABLE, "")
+    device = device if address else resolve_device(device)
+    lanes = 0 if address else min(len(groups), _local_lanes(device))
+    if lanes == 1:
+        yield from train_in_process(groups, device, on_tick)
+        return
+    from .cluster import close_local_clusters, connect, local_cluster  # Dask takes half a second to import
+    from .dispatch import train_on_workers
+
+    if address:
+        with connect(address) as client:
+            yield from train_on_workers(client, groups, device, on_tick)
+        return
+    cluster, done = local_cluster(device, lanes), False
+    try:
+        yield from train_on_workers(cluster.client, groups, device, on_tick, cluster.tend)
+        done = True
+    finally:
+        if not done:
+            close_local_clusters()  # an interrupted group would go on to its end
+
+
+def _local_lanes(device: str) -> int:
+    """Count what this process may use side by side: GPUs, or the cores that torch may use."""
+    if device == "cpu":
+        return torch.get_num_threads()
+    return max(1, torch.cuda.device_count()) if device == "cuda" else 1
 
 
 def _stored(folder: Path, key: str) -> dict[str, Any] | None:

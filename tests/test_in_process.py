@@ -1,16 +1,14 @@
-"""Groups side by side: the same numbers on any number of threads, and nothing left running behind."""
+"""Groups one after another in this process: the same numbers on any number of threads, and ticks while they train."""
 
 from __future__ import annotations
-
-import threading
 
 import numpy as np
 import pytest
 import torch
 
-from mixup_theory.experiments import lanes
+from mixup_theory.experiments import in_process
 from mixup_theory.experiments.config import RunConfig, grid
-from mixup_theory.experiments.lanes import train, train_groups
+from mixup_theory.experiments.in_process import resolve_device, train, train_in_process
 from mixup_theory.experiments.training import form_groups
 
 BASE = RunConfig(method="mixup", alpha=1.0, num_train=64, batch_size=32, epochs=2, hidden=(8,), outputs=("weights",))
@@ -25,15 +23,11 @@ def threads():
     torch.set_num_threads(before)
 
 
-def lane_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
-
-
 def test_the_number_of_threads_changes_no_bit(threads):
     found = []
     for count in (1, 3):
         threads(count)
-        found.append(dict(train_groups(GROUPS)))
+        found.append(dict(train_in_process(GROUPS)))
         assert torch.get_num_threads() == count
     for position in range(len(GROUPS)):
         for one, two in zip(found[0][position], found[1][position], strict=True):
@@ -42,43 +36,33 @@ def test_the_number_of_threads_changes_no_bit(threads):
 
 
 def test_each_group_comes_once_with_its_own_results():
-    seen = {position: [result.config for result in results] for position, results in train_groups(GROUPS)}
+    seen = {position: [result.config for result in results] for position, results in train_in_process(GROUPS)}
     assert seen == dict(enumerate(GROUPS))
 
 
-def test_ticks_end_at_the_number_of_runs():
+def test_ticks_rise_within_a_group_and_end_at_the_number_of_runs(monkeypatch):
+    monkeypatch.setattr(in_process, "TICK_SECONDS", -1.0)
     ticks = []
-    list(train_groups(GROUPS, on_tick=ticks.append))
-    assert ticks == sorted(ticks)
-    assert ticks[-1] == 9
+    list(train_in_process(GROUPS, on_tick=ticks.append))
+    assert ticks == [3 * group + part for group in range(3) for part in (0.75, 2.25, 3)]
 
 
-def test_an_error_in_one_group_stops_the_others_and_is_raised(threads, monkeypatch):
+def test_an_error_leaves_the_number_of_threads(threads, monkeypatch):
+    def failing(*_):
+        raise MemoryError("too large")
+
     threads(2)
-    trained = []
-
-    def failing(configs, device, on_epoch):
-        if configs is GROUPS[0]:
-            raise MemoryError("too large")
-        trained.append(configs)
-        return []
-
-    monkeypatch.setattr(lanes, "train_group", failing)
+    monkeypatch.setattr(in_process, "train_group", failing)
     with pytest.raises(MemoryError, match="too large"):
-        list(train_groups(GROUPS * 50))
-    assert len(trained) < 100
-    assert lane_threads() == []
+        list(train_in_process(GROUPS))
     assert torch.get_num_threads() == 2
 
 
-def test_a_caller_that_stops_leaves_no_thread_and_no_setting(threads):
-    threads(2)
-    long = form_groups(grid(BASE.replace(epochs=100_000), seed=range(40)))
-    work = train_groups([GROUPS[0], *long])
-    next(work)
-    work.close()  # as an exception in the loop over it does
-    assert lane_threads() == []
-    assert torch.get_num_threads() == 2
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
+    for found, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
+        assert resolve_device("auto") == device
+        assert resolve_device("cuda") == "cuda"
 
 
 def test_too_many_points_are_an_error_before_training():
