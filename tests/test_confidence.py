@@ -11,7 +11,7 @@ from mixup_theory.experiments import training
 from mixup_theory.experiments.config import RunConfig, grid
 from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset
 from mixup_theory.experiments.draws import draw_epoch
-from mixup_theory.experiments.lanes import train
+from mixup_theory.experiments.in_process import train
 from mixup_theory.factor_test import batch_factor_test
 from mixup_theory.finite_batch import fixed_point_probability
 from mixup_theory.gaussian_mixture import gmm_coefficients
