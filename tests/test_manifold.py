@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mixup_theory.experiments.batches import Batches
 from mixup_theory.experiments.config import RunConfig
 from mixup_theory.experiments.datasets import Streams
 from mixup_theory.experiments.draws import draw_epoch, stack_draws
@@ -77,3 +78,20 @@ def test_weight_one_leaves_a_state_as_it_is():
 def test_without_manifold_runs_nothing_is_mixed_inside():
     drawn = draw_epoch(MANIFOLD.replace(method="mixup", mix_layers=()), Streams(0), 40, 8, 0)
     assert StateMixes(drawn, torch.float32).at(0) == {}
+
+
+@pytest.mark.parametrize("partner", PARTNERS)
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+def test_labels_fed_in_as_a_hidden_state_come_out_as_the_mixed_labels(partner, lam_per):
+    config = MANIFOLD.replace(partner=partner, lam_per=lam_per, mix_layers=(1, 2))
+    labels = np.random.default_rng(2).integers(0, CLASSES, (1, 10 * SIZE))
+    rows = torch.eye(CLASSES, dtype=torch.float64)
+    batches = Batches(torch.zeros(10 * SIZE, 1, dtype=torch.float64), rows, np.arange(10 * SIZE)[None], labels, SIZE)
+    drawn = stack_draws([draw_epoch(config, Streams(0), 10 * SIZE, SIZE, 0)], 10 * SIZE)
+    batches.start_epoch(drawn)
+    mixes = StateMixes(drawn, torch.float64)
+    for step in range(10):
+        _, mixed = batches.mixed(step)
+        [mix] = mixes.at(step).values()
+        own = rows[torch.tensor(labels[0][drawn.position[step]])]
+        torch.testing.assert_close(mix.forward(own.unsqueeze(0)), mixed, rtol=0, atol=1e-15)
