@@ -1,0 +1,114 @@
+"""A run stopped early is the beginning of the long one, bit for bit; its noise against autograd and brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mixup_theory.annealing import SCHEDULES, Schedule
+from mixup_theory.experiments import RunConfig, load_arrays, load_network, run_dataset, sweep
+from mixup_theory.experiments.checkpoints import gradient_noise_at_end, last_alpha, stopped_at
+
+SMALL = RunConfig(num_train=60, batch_size=16, hidden=(5,), epochs=6, method="mixup", seed=3)
+
+
+def schedule_of(kind, alpha0=1.0, total=6):
+    return Schedule(
+        kind,
+        alpha0,
+        total,
+        step=4.0 if kind in ("step", "off-at-epoch") else None,
+        rate=0.5 if kind == "exponential" else None,
+    )
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+def test_a_stopped_run_is_the_beginning_of_the_long_one(kind, lam_per, tmp_path):
+    long = SMALL.replace(alpha=schedule_of(kind), lam_per=lam_per, history_every=2)
+    short = stopped_at(long, 4)
+    sweep([long, short], tmp_path)
+    whole, part = load_arrays(long, tmp_path), load_arrays(short, tmp_path)
+    assert part["history_epoch"].tolist() == [2, 4]
+    for name, values in part.items():
+        np.testing.assert_array_equal(values, whole[name][:2], err_msg=name)
+    assert whole["history_train_loss"][2] != whole["history_train_loss"][1]
+
+
+def test_weights_of_a_stopped_run_lead_to_the_end_of_the_long_one(tmp_path):
+    # One epoch by hand from the stopped weights: full batch, plain gradient, no mixing any more at that epoch.
+    long = SMALL.replace(alpha=schedule_of("off-at-epoch"), epochs=5, batch_size=60, momentum=0.0, outputs=("weights",))
+    sweep([long, stopped_at(long, 4)], tmp_path)
+    network, data = load_network(stopped_at(long, 4), tmp_path), run_dataset(long)
+    x = torch.as_tensor(data.x_train, dtype=torch.float32)
+    loss = F.cross_entropy(network(x), torch.as_tensor(data.y_train))
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    after = [p - 0.1 * g for p, g in zip(network.parameters(), gradients, strict=True)]
+    for mine, theirs in zip(after, load_network(long, tmp_path).parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_what_cannot_be_stopped_is_refused():
+    with pytest.raises(ValueError, match="`lr_schedule` must be one of constant"):
+        stopped_at(SMALL.replace(lr_schedule="cosine"), 3)
+    with pytest.raises(ValueError, match="`epochs` must be at most the 6 of the run, got 7"):
+        stopped_at(SMALL, 7)
+
+
+def test_last_alpha_is_that_of_the_next_batch():
+    assert last_alpha(SMALL.replace(alpha=0.4)) == 0.4
+    assert last_alpha(RunConfig(epochs=3)) == 0.0
+    assert last_alpha(SMALL.replace(alpha=schedule_of("off-at-epoch"), epochs=4)) == 0.0
+    assert last_alpha(SMALL.replace(alpha=schedule_of("off-at-epoch"), epochs=3)) == 1.0
+    assert last_alpha(SMALL.replace(alpha=schedule_of("rising"), epochs=3)) == 0.5
+    hesitating = SMALL.replace(alpha=schedule_of("hesitation", total=20), epochs=19)
+    with pytest.raises(ValueError, match="must mix all batches or none"):
+        last_alpha(hesitating)
+
+
+def test_noise_without_mixing_is_exact(tmp_path):
+    run = SMALL.replace(method="erm", alpha=0.0, outputs=("weights",))
+    annealed = SMALL.replace(alpha=schedule_of("linear"), outputs=("weights",))
+    sweep([run, annealed], tmp_path)
+    for config in (run, annealed):
+        network, data = load_network(config, tmp_path), run_dataset(config)
+        rows = []
+        for x, y in zip(torch.as_tensor(data.x_train).float(), torch.as_tensor(data.y_train), strict=True):
+            parts = torch.autograd.grad(F.cross_entropy(network(x[None]), y[None]), list(network.parameters()))
+            rows.append(torch.cat([part.ravel() for part in parts]).double().numpy())
+        noise = gradient_noise_at_end(config, tmp_path, np.random.default_rng(0))
+        assert noise.trace.value == pytest.approx(np.var(rows, axis=0).sum() / 16, rel=1e-5)
+        assert noise.mean_squared.value == pytest.approx(np.sum(np.mean(rows, axis=0) ** 2), rel=1e-4)
+        assert noise.trace.standard_error == 0
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_noise_with_mixing_against_batches_drawn_by_hand(loss, tmp_path):
+    run = SMALL.replace(alpha=schedule_of("linear"), epochs=3, loss=loss, outputs=("weights",))
+    sweep([run], tmp_path)
+    noise = gradient_noise_at_end(run, tmp_path, np.random.default_rng(0), num_batches=1500)
+    network, data, rng = load_network(run, tmp_path), run_dataset(run), np.random.default_rng(1)
+    x, y = torch.as_tensor(data.x_train).float(), torch.eye(10)[data.y_train]
+    rows = []
+    for _ in range(1500):
+        mine, partner, lam = rng.integers(0, 60, 16), rng.permutation(16), float(rng.beta(0.5, 0.5))
+        theirs = mine[partner]
+        out = network(lam * x[mine] + (1 - lam) * x[theirs])
+        target = lam * y[mine] + (1 - lam) * y[theirs]
+        value = F.cross_entropy(out, target) if loss == "cross_entropy" else ((out - target) ** 2).sum() / 32
+        parts = torch.autograd.grad(value, list(network.parameters()))
+        rows.append(torch.cat([part.ravel() for part in parts]).double().numpy())
+    squares = ((np.array(rows) - np.mean(rows, axis=0)) ** 2).sum(axis=1) * 1500 / 1499
+    error = np.hypot(squares.std() / np.sqrt(1500), noise.trace.standard_error)
+    assert abs(noise.trace.value - squares.mean()) < 6 * error
+    assert error < 0.1 * noise.trace.value
+
+
+def test_noise_that_is_not_the_runs_is_refused(tmp_path):
+    for change, name in (({"label_mixing": "hard"}, "label_mixing"), ({"label_smoothing": 0.1}, "label_smoothing")):
+        run = SMALL.replace(alpha=1.0, epochs=1, outputs=("weights",), **change)
+        sweep([run], tmp_path)
+        with pytest.raises(ValueError, match=f"`{name}` must be"):
+            gradient_noise_at_end(run, tmp_path, np.random.default_rng(0))
