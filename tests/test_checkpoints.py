@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from mixup_theory.annealing import SCHEDULES, Schedule
-from mixup_theory.experiments import RunConfig, load_arrays, load_network, run_dataset, sweep
-from mixup_theory.experiments.checkpoints import gradient_noise_at_end, last_alpha, stopped_at
+from mixup_theory.experiments import RunConfig, checkpoints, load_arrays, load_network, run_dataset, sweep
+from mixup_theory.experiments.checkpoints import gradient_noise_at_end, initial_weights, last_alpha, stopped_at
 
 SMALL = RunConfig(num_train=60, batch_size=16, hidden=(5,), epochs=6, method="mixup", seed=3)
 
@@ -25,9 +25,8 @@ def schedule_of(kind, alpha0=1.0, total=6):
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
-def test_a_stopped_run_is_the_beginning_of_the_long_one(kind, lam_per, tmp_path):
-    long = SMALL.replace(alpha=schedule_of(kind), lam_per=lam_per, history_every=2)
+def test_a_stopped_run_is_the_beginning_of_the_long_one(kind, tmp_path):
+    long = SMALL.replace(alpha=schedule_of(kind), history_every=2)
     short = stopped_at(long, 4)
     sweep([long, short], tmp_path)
     whole, part = load_arrays(long, tmp_path), load_arrays(short, tmp_path)
@@ -48,6 +47,20 @@ def test_weights_of_a_stopped_run_lead_to_the_end_of_the_long_one(tmp_path):
     after = [p - 0.1 * g for p, g in zip(network.parameters(), gradients, strict=True)]
     for mine, theirs in zip(after, load_network(long, tmp_path).parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_of_one_step_starts_at_the_initial_weights(tmp_path):
+    run = RunConfig(num_train=60, batch_size=60, hidden=(5,), epochs=1, momentum=0.0, outputs=("weights",))
+    sweep([run], tmp_path)
+    network, data = load_network(run, tmp_path), run_dataset(run)
+    ends = {name: value.clone() for name, value in network.state_dict().items()}
+    starts = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in initial_weights(run).items()}
+    network.load_state_dict(starts)
+    x = torch.as_tensor(data.x_train, dtype=torch.float32)
+    loss = F.cross_entropy(network(x), torch.as_tensor(data.y_train))
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    for (name, start), gradient in zip(starts.items(), gradients, strict=True):
+        torch.testing.assert_close(start - 0.1 * gradient, ends[name], rtol=1e-4, atol=1e-6)
 
 
 def test_what_cannot_be_stopped_is_refused():
@@ -112,3 +125,13 @@ def test_noise_that_is_not_the_runs_is_refused(tmp_path):
         sweep([run], tmp_path)
         with pytest.raises(ValueError, match=f"`{name}` must be"):
             gradient_noise_at_end(run, tmp_path, np.random.default_rng(0))
+
+
+def test_noise_without_mixing_of_a_large_network_is_estimated(tmp_path, monkeypatch):
+    run = SMALL.replace(method="erm", alpha=0.0, outputs=("weights",))
+    sweep([run], tmp_path)
+    exact = gradient_noise_at_end(run, tmp_path, np.random.default_rng(0)).trace.value
+    monkeypatch.setattr(checkpoints, "EXACT_NUMBERS", 0)
+    found = gradient_noise_at_end(run, tmp_path, np.random.default_rng(0), num_batches=400).trace
+    assert 0 < found.standard_error < 0.1 * exact
+    assert abs(found.value - exact) < 6 * found.standard_error

@@ -1,4 +1,4 @@
-"""Runs stopped early: the config whose end is another run's middle, and the gradient noise it has there."""
+"""Inside a run: its first weights, the config whose end is its middle, and the gradient noise there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from .._checks import check_choice, check_integer
@@ -13,10 +14,13 @@ from ..annealing import Schedule
 from ..mixing import one_hot
 from ..network_gradients import GradientNoise, erm_gradient_noise, mixup_gradient_noise
 from .config import RunConfig
-from .datasets import run_dataset
+from .datasets import Streams, load_dataset, run_dataset
+from .networks import build_network, first_weights
 from .sweep import load_network
 
-__all__ = ["gradient_noise_at_end", "last_alpha", "stopped_at"]
+__all__ = ["gradient_noise_at_end", "initial_weights", "last_alpha", "stopped_at"]
+
+EXACT_NUMBERS = 2 * 10**7  # examples times parameters up to which the noise of plain batches is computed exactly
 
 
 def stopped_at(config: RunConfig, epochs: int) -> RunConfig:
@@ -45,6 +49,24 @@ def stopped_at(config: RunConfig, epochs: int) -> RunConfig:
     if check_integer("epochs", epochs, 1) > config.epochs:
         raise ValueError(f"`epochs` must be at most the {config.epochs} of the run, got {epochs}.")
     return config.replace(epochs=epochs)
+
+
+def initial_weights(config: RunConfig) -> dict[str, NDArray[np.float64]]:
+    """Return the weights that a run starts with, those at epoch 0.
+
+    Args:
+        config: The run.
+
+    Returns:
+        One array per parameter name, before they are rounded to the precision of the run.
+
+    Example:
+        >>> {name: value.shape for name, value in initial_weights(RunConfig(hidden=())).items()}
+        {'0.weight': (10, 64), '0.bias': (10,)}
+    """
+    data = load_dataset(config.dataset)
+    network = build_network(config, data.x_train.shape[1:], data.num_classes)
+    return first_weights(network, Streams(config.seed).init)
 
 
 def last_alpha(config: RunConfig) -> float:
@@ -86,7 +108,8 @@ def gradient_noise_at_end(
     """Mean and noise of the batch gradient that a run would take its next step with.
 
     The network is the trained one, the batches are drawn with replacement from the run's training points and mixed
-    as the run mixes, at `last_alpha`; at alpha 0 the noise is exact. Weight decay, which has no noise, is left out.
+    as the run mixes, at `last_alpha`. At alpha 0 the noise of a small network is exact, without standard error.
+    Weight decay, which has no noise, is left out; layers that normalise over the batch stand still, as in evaluation.
 
     Args:
         config: A run whose `outputs` hold `weights`; soft labels without smoothing.
@@ -114,6 +137,7 @@ def gradient_noise_at_end(
     data = run_dataset(config)
     dtype = getattr(torch, config.dtype)
     x = torch.as_tensor(data.x_train, dtype=dtype, device=device)
+    x = x.flatten(1) if config.network == "mlp" else x
     y = one_hot(torch.as_tensor(data.y_train, device=device), data.num_classes, x)
     size = min(config.batch_size, len(x))
 
@@ -122,7 +146,7 @@ def gradient_noise_at_end(
             return (outputs - targets).square().sum(dim=-1).mean() / 2
         return F.cross_entropy(outputs, targets)
 
-    if alpha == 0:
+    if alpha == 0 and len(x) * sum(p.numel() for p in network.parameters()) <= EXACT_NUMBERS:
         return erm_gradient_noise(network, loss, x, y, batch_size=size, chunk_size=chunk_size)
     return mixup_gradient_noise(
         network,
