@@ -109,7 +109,7 @@ def gradient_noise_at_end(
 
     The network is the trained one, the batches are drawn with replacement from the run's training points and mixed
     as the run mixes, at `last_alpha`. At alpha 0 the noise of a small network is exact, without standard error.
-    Weight decay, which has no noise, is left out; layers that normalise over the batch stand still, as in evaluation.
+    Weight decay (it has no noise) and augmentation are left out; batch normalisation stands still, as in evaluation.
 
     Args:
         config: A run whose `outputs` hold `weights`; soft labels without smoothing.
