@@ -15,6 +15,7 @@ from ..mixing import one_hot
 from ..network_gradients import GradientNoise, erm_gradient_noise, mixup_gradient_noise
 from .config import RunConfig
 from .datasets import Streams, load_dataset, run_dataset
+from .in_process import resolve_device
 from .networks import build_network, first_weights
 from .sweep import load_network
 
@@ -103,7 +104,7 @@ def gradient_noise_at_end(
     *,
     num_batches: int = 100,
     chunk_size: int = 25,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> GradientNoise:
     """Mean and noise of the batch gradient that a run would take its next step with.
 
@@ -117,7 +118,7 @@ def gradient_noise_at_end(
         rng: Source of the batches and the mixing.
         num_batches: Batches the noise is estimated from, >= 3.
         chunk_size: Batches (at alpha 0: examples) at a time.
-        device: `cpu` or a CUDA device.
+        device: `cpu`, `cuda`, or `auto`: on a GPU where there is one.
 
     Returns:
         The noise of the gradient of the mean loss of a batch.
@@ -133,6 +134,7 @@ def gradient_noise_at_end(
     if config.label_smoothing:
         raise ValueError(f"`label_smoothing` must be 0, got {config.label_smoothing:g}.")
     alpha = last_alpha(config)
+    device = resolve_device(device)
     network = load_network(config, cache_dir).to(device).eval()
     data = run_dataset(config)
     dtype = getattr(torch, config.dtype)
