@@ -119,8 +119,36 @@ def test_noise_with_mixing_against_batches_drawn_by_hand(loss, tmp_path):
     assert error < 0.1 * noise.trace.value
 
 
+IMAGES = SMALL.replace(num_train=24, batch_size=8, epochs=3, outputs=("weights",), alpha=schedule_of("linear", total=3))
+
+
+def test_a_stopped_run_of_a_cnn_with_augmentation_is_the_beginning(tmp_path):
+    long = IMAGES.replace(network="cnn", hidden=(3,), augment="flip-crop", history_every=1)
+    short = stopped_at(long, 2)
+    sweep([long, short], tmp_path)
+    whole, part = load_arrays(long, tmp_path), load_arrays(short, tmp_path)
+    np.testing.assert_array_equal(part["history_test_loss"], whole["history_test_loss"][:2])
+
+
+@pytest.mark.parametrize(("network", "hidden"), [("cnn", (3,)), ("resnet18", (2,))])
+def test_noise_of_an_image_network_is_that_of_its_batches(network, hidden, tmp_path):
+    run = IMAGES.replace(network=network, hidden=hidden, method="erm", alpha=0.0, epochs=1)
+    sweep([run], tmp_path)
+    noise = gradient_noise_at_end(run, tmp_path, np.random.default_rng(0), chunk_size=8)
+    net, data = load_network(run, tmp_path).eval(), run_dataset(run)
+    rows = []
+    for x, y in zip(torch.as_tensor(data.x_train).float(), torch.as_tensor(data.y_train), strict=True):
+        parts = torch.autograd.grad(F.cross_entropy(net(x[None]), y[None]), list(net.parameters()))
+        rows.append(torch.cat([part.ravel() for part in parts]).double().numpy())
+    assert noise.trace.value == pytest.approx(np.var(rows, axis=0).sum() / 8, rel=1e-4)
+    mixed = run.replace(method="mixup", alpha=1.0)
+    sweep([mixed], tmp_path)
+    assert gradient_noise_at_end(mixed, tmp_path, np.random.default_rng(0), num_batches=4, chunk_size=2).trace.value > 0
+
+
 def test_noise_that_is_not_the_runs_is_refused(tmp_path):
-    for change, name in (({"label_mixing": "hard"}, "label_mixing"), ({"label_smoothing": 0.1}, "label_smoothing")):
+    changes = {"label_mixing": "hard", "label_smoothing": 0.1, "method": "cutmix"}
+    for change, name in (({name: value}, name) for name, value in changes.items()):
         run = SMALL.replace(alpha=1.0, epochs=1, outputs=("weights",), **change)
         sweep([run], tmp_path)
         with pytest.raises(ValueError, match=f"`{name}` must be"):

@@ -113,7 +113,7 @@ def gradient_noise_at_end(
     Weight decay (it has no noise) and augmentation are left out; batch normalisation stands still, as in evaluation.
 
     Args:
-        config: A run whose `outputs` hold `weights`; soft labels without smoothing.
+        config: A run of method `erm` or `mixup` whose `outputs` hold `weights`; soft labels without smoothing.
         cache_dir: The folder given to `sweep`.
         rng: Source of the batches and the mixing.
         num_batches: Batches the noise is estimated from, >= 3.
@@ -125,11 +125,12 @@ def gradient_noise_at_end(
 
     Raises:
         KeyError: If the run is not in the cache, or was stored without weights.
-        ValueError: If the run does not mix soft labels, or see `last_alpha`.
+        ValueError: If the run mixes otherwise, or see `last_alpha`.
 
     References:
         theory C.6.
     """
+    check_choice("method", config.method, ("erm", "mixup"))
     check_choice("label_mixing", config.label_mixing, ("soft",))
     if config.label_smoothing:
         raise ValueError(f"`label_smoothing` must be 0, got {config.label_smoothing:g}.")
