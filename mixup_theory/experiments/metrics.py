@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from .calibration import class_wise_error, expected_calibration_error, overconfidence, squared_calibration_error
+
 __all__ = ["METRICS", "example_losses", "run_metrics", "split_metrics"]
 
 
@@ -17,6 +19,10 @@ def _log_p(logits: NDArray) -> NDArray[np.float64]:
 
 def _brier(logits: NDArray, labels: NDArray[np.int64]) -> float:
     return 2 * float(example_losses(np.exp(_log_p(logits)), labels, "squared_error").mean())
+
+
+def _mass_ece(logits: NDArray, labels: NDArray[np.int64]) -> float:
+    return expected_calibration_error(logits, labels, bins="mass")
 
 
 def _confidence(logits: NDArray, labels: NDArray[np.int64]) -> float:
@@ -34,6 +40,11 @@ METRICS: dict[str, Callable[[NDArray, NDArray[np.int64]], float]] = {
     "brier": _brier,  # mean squared distance between the predicted probabilities and the label row
     "confidence": _confidence,  # mean largest predicted probability
     "entropy": _entropy,  # mean entropy of the predicted probabilities, in nats
+    "class_ece": class_wise_error,  # calibration error of each class's probability, averaged over classes
+    "ece": expected_calibration_error,  # expected calibration error, 15 bins of equal width
+    "mass_ece": _mass_ece,  # the same with bins of equal mass
+    "overconfidence": overconfidence,  # mean confidence less accuracy
+    "squared_ece": squared_calibration_error,  # unbiased square of the calibration error; may be negative
 }
 
 
