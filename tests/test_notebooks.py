@@ -123,6 +123,19 @@ def test_suite_at_scale_tiny_succeeds_and_its_check_confirms_it(tiny, capsys):
     assert "every verdict follows from its rows" in capsys.readouterr().out
 
 
+def test_profile_gpu_runs_on_a_cpu_at_a_tiny_size(tmp_path):
+    small = {"dataset": "digits", "hidden": [2], "widths": [2]}  # with the gpu profile's own network and augmentation
+    overrides = []
+    for name, values in PROFILES["gpu"].values.items():
+        changed = PROFILES["tiny"].values[name] | {key: value for key, value in small.items() if key in values}
+        for key, value in changed.items():
+            overrides += ["-p", f"{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    status = reproduce.main(["--profile", "gpu", "--device", "cpu", "--output", str(tmp_path), *overrides])
+    assert status == 0
+    finished = {claim.notebook for claim in read_ledger(tmp_path / "gpu").claims}
+    assert finished == set(PROFILES["gpu"].values)
+
+
 def test_notebooks_leave_nothing_beside_their_results(tiny):
     assert {path.name for path in tiny[0].iterdir()} <= {
         "ledger.json",
