@@ -110,3 +110,18 @@ def test_the_folder_comes_from_the_argument_then_the_environment(tmp_path, monke
     assert cache_folder(None) == tmp_path / "env"
     monkeypatch.delenv("MIXUP_CACHE")
     assert cache_folder(None).parts[-2:] == ("mixup_theory", "runs")
+
+
+def test_any_single_flipped_bit_is_seen(tmp_path):
+    write_entry(tmp_path, KEY, {"seed": 1}, {"status": "ok", "test_loss": 0.25}, {"a": np.arange(3.0)})
+    assert read_row(tmp_path, KEY) == {"status": "ok", "test_loss": 0.25}
+    for path in [next(tmp_path.rglob("*.json")), next(tmp_path.rglob("*.npz"))]:
+        whole = path.read_bytes()
+        for bit in range(8 * len(whole)):
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedEntry):
+                read_row(tmp_path, KEY)
+        path.write_bytes(whole)
+    assert read_row(tmp_path, KEY) == {"status": "ok", "test_loss": 0.25}

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -224,3 +226,40 @@ def test_entries_tell_a_reader_which_run_they_are(tmp_path):
     content = json.loads(entry_files(tmp_path, ".json")[0].read_text())
     assert content["config"]["num_train"] == 64
     assert content["row"]["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("threads", "groups", "address", "variable", "where"),
+    [
+        (1, 3, "", "", "here"),
+        (2, 1, "", "", "here"),
+        (2, 3, "", "", ("cpu", 2)),
+        (8, 3, "", "", ("cpu", 3)),
+        (1, 1, "tcp://a:1", "", "tcp://a:1"),
+        (2, 3, "", "tcp://b:1", "tcp://b:1"),
+        (2, 3, "tcp://a:1", "tcp://b:1", "tcp://a:1"),
+        (2, 0, "tcp://a:1", "", None),
+    ],
+)
+def test_where_groups_are_trained(monkeypatch, threads, groups, address, variable, where):
+    from mixup_theory.experiments import cluster, dispatch
+
+    went, closed = [], []
+    monkeypatch.setenv("MIXUP_SCHEDULER", variable)
+    monkeypatch.setattr(sweep_module.torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(sweep_module, "train_in_process", lambda *_: iter(went.append("here") or ()))
+    monkeypatch.setattr(
+        cluster, "local_cluster", lambda *asked: went.append(asked) or SimpleNamespace(client=1, tend=2)
+    )
+    monkeypatch.setattr(cluster, "connect", lambda asked: nullcontext(went.append(asked)))
+    monkeypatch.setattr(cluster, "close_local_clusters", lambda: closed.append(1))
+    monkeypatch.setattr(dispatch, "train_on_workers", lambda *_: iter([(0, [])]))
+    work = train_groups([RUNS[:1]] * groups, "cpu", address, print)
+    list(work)
+    assert went == ([] if where is None else [where])
+    assert not closed
+    if isinstance(where, tuple):
+        work = train_groups([RUNS[:1]] * groups, "cpu", address, print)
+        next(work)
+        work.close()  # a sweep that is interrupted ends the workers: they would go on with their groups
+        assert closed
