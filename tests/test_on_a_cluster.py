@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,7 +35,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("protocol", ["tls", "tcp"])
+NO_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="the certificate is made by openssl")
+
+
+@pytest.mark.parametrize("protocol", [pytest.param("tls", marks=NO_OPENSSL), "tcp"])
 def test_the_commands_of_the_readme_run_the_suite(tmp_path, protocol):
     certificates, start, run = commands()
     setting, scheduler, worker = start.splitlines()
