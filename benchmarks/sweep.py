@@ -23,7 +23,7 @@ from mixup_theory.experiments.cluster import LocalCluster
 OVERHEAD_TARGET, SPEEDUP_TARGET, READING_TARGET = 0.05, 1.8, 2.0
 CHUNK = 10
 MLP = RunConfig(method="mixup", alpha=1.0, hidden=(64, 64))
-CNN = RunConfig(method="mixup", alpha=1.0, network="cnn", hidden=(8, 16), epochs=3)
+CNN = RunConfig(method="mixup", alpha=1.0, network="cnn", hidden=(8, 16), epochs=30)
 
 
 def seconds(work: Callable[[], object]) -> float:

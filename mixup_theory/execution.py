@@ -161,7 +161,7 @@ def _run(job: Job, folder: Path, kernels: _Kernels) -> Outcome:
     if status == "finished":
         about = {"key": job.key, "profile": job.profile, "cell_seconds": round(cell_seconds, 3)}
         write_json_atomic(output_dir / MARKER, {**about, "files": checksums(output_dir)})
-    return Outcome(status, message, 0.0, round(cell_seconds, 1))
+    return Outcome(status, message, 0.0, round(cell_seconds, 3))
 
 
 def _execute(job: Job, draft: Path, kernels: _Kernels, note_cell: Callable[..., None]) -> tuple[str, str]:
