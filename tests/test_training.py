@@ -14,9 +14,9 @@ from mixup_theory.experiments.config import RunConfig, grid
 from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset, validation_labels
 from mixup_theory.experiments.draws import draw_epoch
 from mixup_theory.experiments.in_process import train
-from mixup_theory.experiments.metrics import example_losses
+from mixup_theory.experiments.metrics import METRICS, example_losses
 from mixup_theory.experiments.networks import build_network, first_weights, stages, with_weights
-from mixup_theory.experiments.training import form_groups, group_size, train_group
+from mixup_theory.experiments.training import check_runs, form_groups, group_size, train_group
 
 # 50 steps: 5 epochs of 10 batches.
 BASE = RunConfig(epochs=5, hidden=(16, 16), num_train=320, batch_size=32, outputs=("test_logits",))
@@ -247,8 +247,8 @@ def test_groups_come_from_the_list_alone():
 
 def test_large_networks_form_small_groups():
     sizes = [group_size(RunConfig(hidden=(width, width))) for width in (8, 64, 256, 4096)]
-    assert sizes == [32, 8, 2, 1]
-    assert group_size(RunConfig(dtype="float64")) == 4
+    assert sizes == [32, 16, 4, 1]
+    assert group_size(RunConfig(dtype="float64")) == 8
 
 
 def test_results_keep_the_order_of_the_list_and_a_small_set_caps_the_batch():
@@ -279,3 +279,33 @@ def test_validation_columns_and_logits():
     assert result.arrays["history_validation_brier"][-1] == result.row["validation_brier"]
     [without] = train([MIXUP])
     assert not any(name.startswith("validation") for name in without.row)
+
+
+def test_a_diverged_run_has_no_numbers_whatever_its_neighbours_do():
+    measures = {"metrics": tuple(METRICS), "outputs": ("test_logits", "weights", "train_index"), "history_every": 1}
+    good = BASE.replace(loss="squared_error", **measures)
+    wild = good.replace(learning_rate=1e12)
+    [alone], [beside, kept] = train_group([wild]), train_group([wild, good])
+    assert (alone.row["status"], beside.row["status"], kept.row["status"]) == ("diverged", "diverged", "ok")
+    assert all(np.isfinite(kept.row[f"test_{name}"]) for name in METRICS)
+    assert alone.arrays.keys() == beside.arrays.keys()
+    for name, values in alone.arrays.items():
+        np.testing.assert_array_equal(values, beside.arrays[name])
+    assert np.isnan(alone.arrays["test_logits"]).all()
+    assert len(kept.arrays["history_epoch"]) == BASE.epochs > len(alone.arrays["history_epoch"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_train": 2000}, "`num_train` must be at most"),
+        ({"num_train": 1000, "num_validation": 1000}, "at most"),
+        ({"method": "mixup", "alpha": 1.0, "partner": "flip", "batch_size": 33}, "flip"),
+        ({"method": "mixup", "alpha": 1.0, "partner": "derangement", "batch_size": 1}, "derangement"),
+        ({"network": "resnet18", "hidden": (2,), "batch_size": 1}, "`batch_size` must be at least 2 for 'resnet18'"),
+    ],
+)
+def test_runs_that_cannot_be_trained_are_refused_before_any_is(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_runs([BASE, BASE.replace(**changes)])
+    check_runs([BASE])

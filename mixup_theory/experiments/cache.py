@@ -90,9 +90,9 @@ def write_entry(
 
 
 def _read(folder: Path, key: str) -> dict[str, Any] | None:
-    path = _entry(folder, key)
+    path, since = _entry(folder, key), float(os.environ.get(FRESH_VARIABLE) or 0)
     try:
-        if path.stat().st_mtime < float(os.environ.get(FRESH_VARIABLE) or 0):
+        if path.stat().st_mtime < since:
             return None
         content = json.loads(path.read_bytes())
         digest = content.pop("sha256")

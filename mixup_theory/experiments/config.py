@@ -175,7 +175,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _together(self) -> RunConfig:
-        """Refuse settings that would be ignored: two configs that mean one run would have two keys."""
+        """Refuse settings that contradict each other, and those that are ignored where one may rely on them."""
         if self.method == "erm" and self.alpha != 0:
             raise ValueError(f"`alpha` must be 0 for method 'erm', got {self.alpha}. Use method='mixup'.")
         if self.method == "erm" and self.label_mixing != "soft":
@@ -244,7 +244,7 @@ class RunConfig(BaseModel):
         row["schedule"] = "constant"
         if isinstance(self.alpha, Schedule):
             settings = {name: getattr(self.alpha, name) for name in ("total", "step", "rate")}
-            used = [f"{name}={value:g}" for name, value in settings.items() if value is not None]
+            used = [f"{name}={value:.12g}" for name, value in settings.items() if value is not None]
             row |= {"alpha": self.alpha.alpha0, "schedule": " ".join([self.alpha.kind, *used])}
         return row
 

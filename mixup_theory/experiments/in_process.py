@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 
 from .config import RunConfig
-from .training import RunResult, form_groups, train_group
+from .training import RunResult, check_runs, form_groups, train_group
 
 __all__ = ["TICK_SECONDS", "one_thread", "resolve_device", "train", "train_in_process"]
 
@@ -93,12 +93,13 @@ def train(configs: Sequence[RunConfig], device: str = "cpu") -> list[RunResult]:
         One result per config, in the order given.
 
     Raises:
-        ValueError: If a run asks for more training points than there are.
+        ValueError: If a run cannot be trained (`training.check_runs`).
 
     Example:
         >>> erm, mixed = train([RunConfig(epochs=3), RunConfig(epochs=3, method="mixup", alpha=1.0)])
         >>> erm.row["status"], erm.row["test_accuracy"] > 0.8
         ('ok', True)
     """
+    check_runs(configs)
     results = {r.config: r for _, group in train_in_process(form_groups(configs), device) for r in group}
     return [results[config] for config in configs]

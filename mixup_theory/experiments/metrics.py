@@ -71,6 +71,11 @@ def example_losses(logits: NDArray, labels: NDArray[np.int64], loss: str = "cros
     return (np.einsum("nk,nk->n", outputs, outputs) - 2 * outputs[rows, labels] + 1) / 2
 
 
+def _further(name: str, logits: NDArray, labels: NDArray[np.int64]) -> float:
+    """Return a metric of `METRICS`, NaN for a run that has diverged."""
+    return METRICS[name](logits, labels) if np.isfinite(logits).all() else float("nan")
+
+
 def split_metrics(
     split: str, logits: NDArray, labels: NDArray[np.int64], loss: str = "cross_entropy", more: Sequence[str] = ()
 ) -> dict[str, float]:
@@ -94,7 +99,7 @@ def split_metrics(
         f"{split}_loss": float(example_losses(logits, labels, loss).mean()),
         f"{split}_accuracy": float((logits.argmax(axis=1) == labels).mean()),
     }
-    return row | {f"{split}_{name}": METRICS[name](logits, labels) for name in more}
+    return row | {f"{split}_{name}": _further(name, logits, labels) for name in more}
 
 
 def run_metrics(
@@ -142,8 +147,8 @@ def run_metrics(
     }
     for name in more:
         row |= {
-            f"train_{name}": METRICS[name](train_logits, given),
-            f"test_{name}": METRICS[name](test_logits, y_test),
+            f"train_{name}": _further(name, train_logits, given),
+            f"test_{name}": _further(name, test_logits, y_test),
         }
     return row | {
         "test_error": 1 - row["test_accuracy"],

@@ -21,7 +21,7 @@ from .config import RunConfig, run_key
 from .datasets import load_dataset
 from .in_process import resolve_device, train_in_process
 from .networks import build_network, with_weights
-from .training import RunResult, form_groups
+from .training import RunResult, check_runs, form_groups
 
 __all__ = ["load_arrays", "load_network", "sweep"]
 
@@ -59,13 +59,17 @@ def sweep(
         A table in the order of `configs`: the fields of the config, `status`, the metrics, and `key`.
 
     Raises:
-        ValueError: If `configs` is empty, or holds anything but a RunConfig.
+        ValueError: If `configs` is empty, or holds anything but a RunConfig, or a run that cannot be trained
+            (`check_runs`): nothing is trained then.
         OSError: If the cache cannot be written, or the cluster does not answer or goes away (`ClusterError`); what was
             written before stays.
         GroupsFailed: If runs ended every worker that trained them; it is raised after all others were written.
     """
     if not configs or not all(isinstance(config, RunConfig) for config in configs):
         raise ValueError(f"`configs` must be RunConfig objects, at least one, got {configs!r}.")
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise ValueError(f"`device` must be 'auto', 'cpu' or 'cuda', got {device!r}.")
+    check_runs(configs)
     folder = cache_folder(cache_dir)
     keys = {config: run_key(config, load_dataset(config.dataset).checksum) for config in configs}
     rows: dict[RunConfig, dict[str, Any]] = {}

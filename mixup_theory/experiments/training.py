@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..mixing import draw_partner
 from .batches import Batches
 from .config import IMAGE_SHAPES, RunConfig
 from .datasets import Dataset, Streams, load_dataset, run_index, run_labels, validation_index
@@ -29,7 +30,7 @@ from .optimizers import lr_factor, make_optimizer
 from .separate import SeparateNetworks, set_precision
 from .stacked import StackedMLP
 
-__all__ = ["RunResult", "form_groups", "group_size", "train_group"]
+__all__ = ["RunResult", "check_runs", "form_groups", "group_size", "train_group"]
 
 MAX_GROUP = 32
 # Measured on two cores with 1 MiB of second-level cache each and 32 MiB of a third: fewer runs pay the calls, more runs
@@ -75,6 +76,39 @@ def group_size(config: RunConfig) -> int:
     size = min(config.batch_size, config.num_train or len(data.x_train))
     fitting = WORKING_SET / ((state + size * example) * np.dtype(config.dtype).itemsize)
     return min(MAX_GROUP, 2 ** max(0, math.floor(math.log2(fitting))))
+
+
+@lru_cache(maxsize=1024)
+def _check(
+    dataset: str, num_train: int | None, num_validation: int, batch_size: int, partner: str | None, network: str
+) -> None:
+    data = load_dataset(dataset)
+    config = RunConfig(dataset=dataset, num_train=num_train, num_validation=num_validation)
+    size = min(batch_size, len(run_index(config, data, Streams(0))))
+    try:
+        if partner is not None:
+            draw_partner(np.random.default_rng(0), size, partner)
+    except ValueError as error:
+        raise ValueError(f"`batch_size` must suit the partner law {partner!r}, got {size}: {error}") from None
+    if network == "resnet18" and size < 2:
+        raise ValueError(
+            f"`batch_size` must be at least 2 for 'resnet18', whose statistics are of a batch; got {size}."
+        )
+
+
+def check_runs(configs: Iterable[RunConfig]) -> None:
+    """Refuse runs that could not be trained, before any is.
+
+    Args:
+        configs: The runs.
+
+    Raises:
+        ValueError: If a run asks for more points than its data set has, or for batches that its partner law or its
+            network cannot do with.
+    """
+    for c in configs:
+        partner = None if c.method == "erm" else c.partner
+        _check(c.dataset, c.num_train, c.num_validation, c.batch_size, partner, c.network)
 
 
 def form_groups(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
@@ -160,7 +194,7 @@ def train_group(
             rows.append(row)
         return logits, rows
 
-    alive = np.ones(runs, dtype=bool)
+    alive, lasted = np.ones(runs, dtype=bool), np.full(runs, shared.epochs)
     history: list[list[dict[str, float]]] = []
     for epoch in range(shared.epochs):
         recorded = shared.history_every > 0 and (epoch + 1) % shared.history_every == 0
@@ -175,7 +209,9 @@ def train_group(
             loss = network.gradient(x, y, mixes=mixes.at(step), with_loss=wanted, keep=optimizer.keep)
             optimizer.step(lr_factor(shared.lr_schedule, (epoch + step / steps) / shared.epochs))
             losses += [] if loss is None else [loss]
-        alive &= network.finite()
+        finite = network.finite()
+        lasted[alive & ~finite] = epoch  # epochs that a run went through before it diverged
+        alive &= finite
         if recorded:
             history.append([{"epoch": epoch + 1, **row} for row in measure()[1]])
         if on_epoch is not None:
@@ -193,8 +229,11 @@ def train_group(
         arrays: dict[str, NDArray] = {name: outputs[name][r].copy() for name in config.outputs if name != "weights"}
         if "weights" in config.outputs:
             arrays |= {f"weights.{name}": value for name, value in network.weights(r).items()}
+        if not ok:  # when its neighbours let it end decides what is left of it, so nothing is
+            arrays = {name: np.full_like(a, math.nan) if a.dtype.kind == "f" else a for name, a in arrays.items()}
         if history:
-            arrays |= {f"history_{name}": np.array([rows[r][name] for rows in history]) for name in history[0][r]}
+            own = [rows[r] for rows in history if rows[r]["epoch"] <= lasted[r]]
+            arrays |= {f"history_{name}": np.array([row[name] for row in own]) for name in history[0][r]}
         results.append(RunResult(config, row, arrays))
     return results
 
