@@ -88,7 +88,8 @@ def sweep(
                 if config not in rows:  # what was read stands
                     write_entry(folder, key, config.model_dump(), result.row, result.arrays)
                     rows[config] = result.row
-    return pd.DataFrame([{**rows[config], "key": keys[config]} for config in configs])
+    # The fields of the config come first and from itself: a row may be older than a field with a default.
+    return pd.DataFrame([{**config.as_row(), **rows[config], "key": keys[config]} for config in configs])
 
 
 def train_groups(
