@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from distributed import Worker
 
 from mixup_theory.experiments import cluster as cluster_module
 from mixup_theory.experiments.cluster import ClusterError, LocalCluster, close_local_clusters, connect, local_cluster
@@ -111,6 +112,28 @@ def test_a_worker_that_cannot_start_is_an_error_with_its_last_words(monkeypatch)
     finally:
         found.close()
     assert not found.folder.exists()
+
+
+def test_a_worker_that_died_between_two_looks_was_ready_all_the_same(monkeypatch):
+    found = LocalCluster()
+
+    async def come_and_go():
+        async with Worker(found._scheduler.address, name="lane-0", nthreads=1, dashboard=False):
+            pass
+
+    def spawn(*_):
+        found._runner.run_sync(come_and_go)
+        process = subprocess.Popen(["/bin/false"])
+        process.wait()
+        return process
+
+    try:
+        monkeypatch.setattr(found, "_spawn", spawn)
+        found.grow(1)
+        for _ in range(2 * cluster_module.FALSE_STARTS):
+            found.tend()
+    finally:
+        found.close()
 
 
 def test_the_shared_cluster_grows_and_follows_the_data_folder(monkeypatch):

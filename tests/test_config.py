@@ -62,6 +62,15 @@ def test_unknown_key_names_the_near_one():
         ({"nesterov": True, "momentum": 0.0}, "`nesterov` must be False without the momentum"),
         ({"lam_per": "pair"}, "`partner` must be 'flip' for lam_per 'pair'"),
         ({"outputs": ("logits",)}, "`outputs.0` must be"),
+        (
+            {"precision": "bf16"},
+            "`precision` must be 'float32' for all but 'resnet18' with dtype 'float32', got 'bf16'",
+        ),
+        (
+            {"precision": "bf16", "network": "resnet18", "hidden": (4,), "dtype": "float64"},
+            "`precision` must be 'float32' for all but 'resnet18' with dtype 'float32'",
+        ),
+        ({"precision": "tf32"}, "`precision` must be 'float32' or 'bf16', got 'tf32'"),
         ({"dtype": "float16"}, "`dtype` must be 'float32' or 'float64', got 'float16'"),
     ],
 )
@@ -105,7 +114,7 @@ def test_key_depends_on_every_field_on_the_data_and_on_the_code(monkeypatch):
         {"dtype": "float64"}, {"history_every": 1}, {"outputs": ("weights",)}, {"num_validation": 5},
         {"method": "manifold", "mix_layers": (0, 1)}, {"method": "manifold", "mix_layers": (0, 1, 2)},
         {"method": "cutmix"}, {"network": "cnn"}, {"network": "cnn", "augment": "flip-crop"},
-        {"network": "resnet18", "hidden": (64,)},
+        {"network": "resnet18", "hidden": (64,)}, {"network": "resnet18", "hidden": (64,), "precision": "bf16"},
     ]  # fmt: skip
     keys = {run_key(MIXUP.replace(**change), "data") for change in others} | {run_key(MIXUP, "data")}
     assert len(keys) == len(others) + 1

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
 
 from mixup_theory.experiments import dispatch
 from mixup_theory.experiments.cluster import LocalCluster
 from mixup_theory.experiments.config import RunConfig, grid
-from mixup_theory.experiments.dispatch import GroupsFailed, WorkerDiffers, train_on_workers
+from mixup_theory.experiments.dispatch import GroupsFailed, SchedulerLost, WorkerDiffers, train_on_workers
+from mixup_theory.experiments.downloads import MissingData
 from mixup_theory.experiments.in_process import train_in_process
 from mixup_theory.experiments.training import form_groups
 
@@ -81,6 +88,85 @@ def test_a_group_that_kills_its_worker_is_named_and_the_others_finish(spread, mo
     assert sorted(seen) == [0, 2, 3, 4, 5, 6, 7, 8]
     assert (tmp_path / "log").read_text().split().count("1") == 3
     assert ticks[-1] == 27
+
+
+def test_workers_that_die_with_a_finished_result_are_no_lost_scheduler(cluster, spread):
+    def wait_for(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with closing(spread(GROUPS[:2])) as work:
+        first = next(work)
+        wait_for(lambda: not any(cluster.client.processing().values()))  # the other one has ended too
+        for pid in cluster.pids():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not cluster.client.scheduler_info()["workers"])
+        rest = list(work)
+    here = dict(train_in_process(GROUPS[:2]))
+    assert sorted(position for position, _ in [first, *rest]) == [0, 1]
+    for position, results in [first, *rest]:
+        assert [repr(one.row) for one in results] == [repr(one.row) for one in here[position]]
+
+
+@pytest.fixture
+def fetch(cluster):
+    """Fetch a result where the gathering, and the two statuses meanwhile, are those of a test."""
+
+    def with_fakes(gathering, becomes="finished", client_becomes="running", status="finished"):
+        async def gather(futures, asynchronous):
+            await asyncio.sleep(0.01)
+            future.status, client.status = becomes, client_becomes
+            return await gathering()
+
+        def result():
+            raise MissingData("its own")
+
+        future = SimpleNamespace(status=status, result=result)
+        scheduler = SimpleNamespace(address="tcp://here")
+        client = SimpleNamespace(status="running", scheduler=scheduler, loop=cluster.client.loop, gather=gather)
+        if status != "finished":
+            future.status, client.status = becomes, client_becomes
+        return dispatch._fetch(client, future)
+
+    return with_fakes
+
+
+async def never():
+    await asyncio.sleep(1000)
+
+
+def raising(error):
+    async def gathering():
+        raise error
+
+    return gathering
+
+
+@pytest.mark.parametrize(
+    ("gathering", "becomes"),
+    [
+        (raising(CommClosedError("in rpc")), "finished"),
+        (raising(FutureCancelledError("key", "scheduler-connection-lost")), "cancelled"),
+        (never, "finished"),
+        (never, "cancelled"),
+    ],
+)
+def test_a_scheduler_that_dies_while_a_result_is_fetched_is_named(fetch, gathering, becomes):
+    with pytest.raises(SchedulerLost, match="scheduler at tcp://here went away"):
+        fetch(gathering, becomes, "connecting")
+
+
+@pytest.mark.parametrize("status", ["finished", "error"])
+def test_an_oserror_of_the_group_itself_keeps_its_type(fetch, status):
+    with pytest.raises(MissingData, match="its own"):
+        fetch(raising(MissingData("its own")), "error", status=status)
+
+
+@pytest.mark.parametrize("becomes", ["lost", "pending"])
+def test_a_result_whose_worker_dies_while_it_is_fetched_is_waited_for(fetch, becomes):
+    assert fetch(never, becomes) is None  # and the loop looks after the workers
 
 
 def test_an_error_in_a_group_is_raised_with_its_own_type(spread, monkeypatch):

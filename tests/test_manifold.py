@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixup_theory.experiments.batches import Batches
 from mixup_theory.experiments.config import RunConfig
@@ -66,6 +68,23 @@ def test_backward_is_the_transpose_of_forward():
     delta = torch.tensor(rng.normal(size=(2, 3, 4)))
     mix.forward(state).backward(delta)
     torch.testing.assert_close(mix.backward(delta), state.grad, rtol=1e-13, atol=1e-15)
+
+
+def test_on_a_gpu_repeated_partners_are_summed_in_a_fixed_order():
+    class Called(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    names = []
+    with FakeTensorMode(allow_non_fake_inputs=True), Called():
+        delta = torch.empty(2, 3, 4, device="cuda")
+        mixed = StateMix(torch.empty(6, device="cuda"), torch.empty(6, dtype=torch.int64, device="cuda")).backward(
+            delta
+        )
+    assert mixed.shape == delta.shape
+    assert not any(name.startswith("index_add") for name in names)
+    assert any(name.startswith("index_put") for name in names)
 
 
 def test_weight_one_leaves_a_state_as_it_is():

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mixup_theory.annealing import Schedule
 from mixup_theory.experiments.config import IMAGE_SHAPES, RunConfig, grid
-from mixup_theory.experiments.datasets import Streams, run_dataset
+from mixup_theory.experiments.datasets import Streams, load_dataset, run_dataset
 from mixup_theory.experiments.draws import draw_epoch, stack_draws
 from mixup_theory.experiments.image_batches import flip_crop
 from mixup_theory.experiments.manifold import StateMixes
@@ -17,7 +17,7 @@ from mixup_theory.experiments.networks import build_network, first_weights, mlp,
 from mixup_theory.experiments.optimizers import lr_factor
 from mixup_theory.experiments.separate import SeparateNetworks
 from mixup_theory.experiments.stacked import StackedMLP
-from mixup_theory.experiments.training import form_groups, group_size, train_group
+from mixup_theory.experiments.training import _networks, form_groups, group_size, train_group
 
 CNN = RunConfig(network="cnn", hidden=(3, 4), num_train=48, batch_size=8, epochs=2, outputs=("test_logits", "weights"))
 EXACT = CNN.replace(dtype="float64")
@@ -200,6 +200,69 @@ def test_compiled_parts_give_the_same():
     assert compiled_loss == pytest.approx(loss, rel=1e-5)
     torch.testing.assert_close(compiled_grads, grads, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(compiled_logits, logits, rtol=1e-3, atol=1e-4)
+
+
+def counting():
+    """A compiler that compiles nothing, and the list of what it was asked for."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    return backend, compiled
+
+
+def test_every_network_is_compiled_whatever_the_process_has_trained():
+    torch._dynamo.reset()
+    backend, compiled = counting()
+    for width in range(2, 14):  # Dynamo's own limit is 8
+        before, module = len(compiled), mlp(width, (), 3)
+        weights = [first_weights(module, np.random.default_rng(0))]
+        program = SeparateNetworks(module, weights, "cross_entropy", torch.float32, backend=backend)
+        program.gradient(torch.ones(1, 4, width), torch.ones(1, 4, 3) / 3)
+        assert len(compiled) == before + 1
+    shapes = {
+        tuple(node.meta["example_value"].shape) for g in compiled for node in g.graph.find_nodes(op="placeholder")
+    }
+    assert all(type(size) is int for shape in shapes for size in shape)
+
+
+def test_pieces_of_all_sizes_are_evaluated_by_one_program():
+    torch._dynamo.reset()
+    backend, compiled = counting()
+    module = mlp(5, (4,), 3)
+    weights = [first_weights(module, np.random.default_rng(r)) for r in range(2)]
+    plain = SeparateNetworks(module, weights, "cross_entropy", torch.float32)
+    program = SeparateNetworks(module, weights, "cross_entropy", torch.float32, backend=backend)
+    x = torch.randn(2, 16, 5, generator=torch.Generator().manual_seed(0))
+    for rows in (16, 7, 0, 16, 1):
+        logits = program.logits(x[:, :rows])
+        assert logits.shape == (2, rows, 3)
+        torch.testing.assert_close(logits, plain.logits(x)[:, :rows])
+    assert len(compiled) == 1
+
+
+def test_only_precision_bf16_is_coarse_and_only_a_gpu_compiles(monkeypatch):
+    built = []
+
+    class Told(SeparateNetworks):
+        def __init__(self, *args, bf16, backend, **options):
+            built.append((bf16, backend))
+            super().__init__(*args, bf16=bf16, **options)
+
+    monkeypatch.setattr("mixup_theory.experiments.training.SeparateNetworks", Told)
+    run = RESNET.replace(dtype="float32")
+    fine, coarse = (train_group([run.replace(precision=p)])[0] for p in ("float32", "bf16"))
+    assert built == [(False, ""), (True, "")]
+    assert not np.array_equal(fine.arrays["test_logits"], coarse.arrays["test_logits"])
+    assert coarse.row["status"] == "ok"
+    with monkeypatch.context() as patch:
+        patch.setattr(Told, "__init__", lambda self, *_, bf16, backend, **__: built.append((bf16, backend)))
+        data = load_dataset("digits")
+        for p in ("float32", "bf16"):
+            _networks(run.replace(precision=p), data, [Streams(0)], "cuda")
+    assert built[2:] == [(False, ""), (True, "inductor")]
 
 
 def test_weights_lie_in_one_buffer_with_the_channels_last():

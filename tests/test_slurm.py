@@ -43,6 +43,12 @@ def test_certificates_are_asked_for(capsys):
     assert capsys.readouterr().err.startswith("slurm: `encrypted` must be False")
 
 
+@pytest.mark.parametrize("workers", ["0", "-1"])
+def test_no_workers_are_refused_in_one_line(workers, capsys):
+    assert slurm.main(["--workers", workers, "--unencrypted"]) == 2
+    assert capsys.readouterr().err == f"slurm: `workers` must be a whole number >= 1, got {workers}.\n"
+
+
 def test_job_script(monkeypatch):
     from distributed import SpecCluster
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Scheduler, Security
+from distributed import Client, Scheduler, SchedulerPlugin, Security
 from distributed.utils import LoopRunner, silence_logging_cmgr
 
 from .downloads import DATA_VARIABLE
@@ -83,8 +83,17 @@ class _Lane:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
-    seen: bool = False
     false_starts: int = 0
+
+
+class _Arrivals(SchedulerPlugin):
+    """Remembers the workers that were ready, however soon they died."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        self.names.add(str(scheduler.workers[worker].name))
 
 
 class LocalCluster:
@@ -110,6 +119,8 @@ class LocalCluster:
         self._runner.start()
         with dask.config.set({"temporary-directory": str(self.folder)}):
             self._scheduler: Any = self._runner.run_sync(self._start)
+        self._arrivals = _Arrivals()
+        self._scheduler.add_plugin(self._arrivals)
         self.client = Client(self._scheduler.address, loop=self._runner.loop, security=_plain(), set_as_default=False)
 
     @staticmethod
@@ -168,13 +179,11 @@ class LocalCluster:
         Raises:
             ClusterError: If one dies again and again before it is ready.
         """
-        present = {str(worker.name) for worker in list(self._scheduler.workers.values())}
         for index, lane in enumerate(self._lanes):
-            lane.seen |= lane.name in present
             code = lane.process.poll()
             if code is None:
                 continue
-            lane.false_starts = 0 if lane.seen else lane.false_starts + 1
+            lane.false_starts = 0 if lane.name in self._arrivals.names else lane.false_starts + 1
             if lane.false_starts >= FALSE_STARTS:
                 lines = lane.log.read_text(errors="replace").strip().splitlines() if lane.log.exists() else []
                 raise ClusterError(
@@ -182,7 +191,8 @@ class LocalCluster:
                     + (f": {lines[-1]}" if lines else ".")
                 )
             _drop_lifeline(lane.process)
-            lane.process, lane.seen = self._spawn(index, lane.name, lane.log), False
+            self._arrivals.names.discard(lane.name)
+            lane.process = self._spawn(index, lane.name, lane.log)
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers.

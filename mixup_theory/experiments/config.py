@@ -66,7 +66,9 @@ class RunConfig(BaseModel):
         batch_size: Examples per step; capped at the number of training points. Each epoch takes the full batches
             of a fresh permutation, what is left over waits for another epoch.
         seed: Any whole number >= 0; subset, noise, weights, order and mixing have a stream of it each.
-        dtype: Precision of the training.
+        dtype: Precision of the weights, and of all else where `precision` leaves it.
+        precision: `bf16` multiplies in bfloat16 (autocast), for `resnet18` in float32 alone; `float32` is what `dtype`
+            says, on a GPU as well.
         history_every: Keep the metrics of every so many epochs as arrays `history_*`; 0 keeps none.
         metrics: More metrics to report (`metrics.METRICS`), as `train_<name>` and `test_<name>`.
         outputs: Arrays to keep: `test_logits`, `train_logits`, `validation_logits`, `weights`, `train_index`,
@@ -101,6 +103,7 @@ class RunConfig(BaseModel):
     batch_size: int = 128
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "bf16"] = "float32"
     history_every: int = 0
     metrics: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -162,6 +165,13 @@ class RunConfig(BaseModel):
     @classmethod
     def _metrics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_choice("metrics", name, METRICS) for name in value)
+
+    @field_validator("precision")
+    @classmethod
+    def _precision(cls, value: str, info: Any) -> str:
+        if value == "bf16" and (info.data.get("network"), info.data.get("dtype")) != ("resnet18", "float32"):
+            raise ValueError("`precision` must be 'float32' for all but 'resnet18' with dtype 'float32', got 'bf16'.")
+        return value
 
     @field_validator("learning_rate")
     @classmethod

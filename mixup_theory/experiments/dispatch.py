@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, wait
 from contextlib import suppress
 from typing import Any
 
@@ -157,16 +159,19 @@ def train_on_workers(
                 future.add_done_callback(ended.put)
             with suppress(queue.Empty):
                 future = ended.get(timeout=TICK_SECONDS if len(flying) == lanes > 0 else TICK_SECONDS / 5)
-                position = flying.pop(future)
-                if future.status not in ("finished", "error"):
-                    raise SchedulerLost(client)
+                position = flying[future]
                 try:
-                    pairs = future.result()
+                    pairs = _fetch(client, future)
                 except KilledWorker:
                     failed += groups[position]
+                    pairs = []
+                if pairs is None:
+                    ended.put(future)
                 else:
-                    yield position, [RunResult(c, *pair) for c, pair in zip(groups[position], pairs, strict=True)]
-                share[position], told = 1.0, -TICK_SECONDS
+                    del flying[future]
+                    if pairs:
+                        yield position, [RunResult(c, *pair) for c, pair in zip(groups[position], pairs, strict=True)]
+                    share[position], told = 1.0, -TICK_SECONDS
             if client.status != "running":
                 raise SchedulerLost(client)
             if on_tick is not None and time.monotonic() - told > TICK_SECONDS:
@@ -178,6 +183,29 @@ def train_on_workers(
             client.cancel(list(flying))
     if failed:
         raise GroupsFailed(failed)
+
+
+def _fetch(client: Client, future: Future) -> list[tuple[dict[str, Any], dict[str, NDArray]]] | None:
+    """Fetch what a group sent back; None if its worker died after it, so that Dask trains it again."""
+    if future.status == "finished":
+        gathered = client.gather([future], asynchronous=True)
+        fetching = asyncio.run_coroutine_threadsafe(gathered, client.loop.asyncio_loop)
+        try:
+            while not fetching.done() and future.status == "finished" and client.status == "running":
+                wait([fetching], timeout=TICK_SECONDS)
+            if fetching.done():
+                return fetching.result()[0]
+        except (OSError, CancelledError):  # the group's own, or the connection's
+            if future.status != "error":
+                raise SchedulerLost(client) from None
+        finally:
+            fetching.cancel()
+    if future.status == "error":
+        return future.result()  # raises it
+    if future.status not in ("lost", "pending") or client.status != "running":
+        raise SchedulerLost(client)
+    time.sleep(TICK_SECONDS / 5)
+    return None
 
 
 def _lanes(client: Client, device: str) -> tuple[int, dict[str, float]]:

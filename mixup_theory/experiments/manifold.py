@@ -72,7 +72,10 @@ class StateMix:
             [[[3.0], [3.0]]]
         """
         rows, weight = delta.reshape(len(self.lam), -1), self.lam.to(delta.dtype).unsqueeze(1)
-        return (rows * weight).index_add_(0, self.partner, rows * (1 - weight)).view(delta.shape)
+        own, passed = rows * weight, rows * (1 - weight)
+        if own.is_cuda:  # index_add_ would sum in another order each time, where partners repeat
+            return own.index_put_((self.partner,), passed, accumulate=True).view(delta.shape)
+        return own.index_add_(0, self.partner, passed).view(delta.shape)
 
 
 class StateMixes:

@@ -10,7 +10,7 @@ anything else is trained alone, and `training.group_size` is 1 for it. With the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ __all__ = ["SeparateNetworks", "set_precision"]
 def set_precision() -> None:
     """Let float32 on a GPU mean float32: TF32 off, and the same kernels in every run.
 
-    Speed comes from bf16 where a program asks for it, never from a silent change of all products.
+    Speed comes from `precision="bf16"` where a config asks for it, never from a silent change of all products: one key
+    in the cache means one arithmetic, wherever the run is trained.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -66,7 +67,8 @@ class SeparateNetworks:
             device: Where the program runs.
             image_shape: Channels, height and width; inputs are then laid out with the channels last.
             bf16: Multiply in bfloat16 (autocast); the weights stay in `dtype`.
-            backend: Compiler for the network, such as `inductor`; none if empty.
+            backend: Compiler for the network, such as `inductor`; none if empty. Every network gets programs of its own
+                sizes: what the process compiled before changes none of them.
         """
         self.loss, self.dtype, self.bf16, self.image_shape = loss, dtype, bf16, image_shape
         self.device_type = torch.device(device).type
@@ -78,7 +80,8 @@ class SeparateNetworks:
         for run, one in enumerate(self._networks):
             self._place(one, run * self.num_params)
         self._parts = [stages(one) for one in self._networks]
-        self._through = torch.compile(_through, backend=backend) if backend else _through
+        self._piece = 0  # rows that compiled evaluations are filled up to
+        self._through = _compiled(backend) if backend else _through
 
     def _place(self, network: nn.Module, start: int) -> None:
         """Move the parameters of one network, and their gradients, into the flat buffers."""
@@ -143,7 +146,11 @@ class SeparateNetworks:
         """
         for network in self._networks:
             network.eval()
-        return torch.stack([self._forward(run, inputs) for run, inputs in enumerate(x)])
+        rows = x.shape[1]
+        if self._through is not _through:  # one program for pieces of all sizes
+            self._piece = max(self._piece, rows)
+            x = functional.pad(x, (0, 0, 0, self._piece - rows))
+        return torch.stack([self._forward(run, inputs)[:rows] for run, inputs in enumerate(x)])
 
     def gradient(
         self,
@@ -190,8 +197,20 @@ class SeparateNetworks:
         return self.params.view(self.num_runs, -1).isfinite().all(dim=1).cpu().numpy()
 
 
+def _compiled(backend: str) -> Callable[..., Tensor]:
+    """Return `_through` compiled for each network, size and mixed state, an error where Dynamo would give up.
+
+    By default Dynamo runs a function uncompiled from its eighth program on, and makes sizes that have changed variable:
+    a run would then depend on what its process trained before.
+    """
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = 4096
+    limits.fail_on_recompile_limit_hit = True
+    return torch.compile(_through, backend=backend, dynamic=False)
+
+
 def _through(parts: Sequence[nn.Module], x: Tensor, mixes: Mapping[int, StateMix]) -> Tensor:
-    """Take inputs to logits, hidden states mixed on the way; compiled once for each state that is mixed."""
+    """Take inputs to logits, hidden states mixed on the way."""
     for k, part in enumerate(parts, 1):
         x = part(x)
         x = mixes[k].forward(x) if k in mixes else x

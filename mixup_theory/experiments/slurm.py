@@ -17,6 +17,7 @@ from typing import Any
 import dask
 from distributed import Security
 
+from .._checks import check_integer
 from ..runner import stop_signals
 
 __all__ = ["slurm_cluster"]
@@ -38,7 +39,7 @@ def slurm_cluster(
     """Start a scheduler here and submit jobs, one single-threaded worker each.
 
     Args:
-        workers: Number of jobs.
+        workers: Number of jobs, >= 1.
         memory: Of one job.
         walltime: Of one job, as SLURM writes it.
         queue: Partition.
@@ -54,9 +55,10 @@ def slurm_cluster(
         `job_script()` is what is submitted.
 
     Raises:
-        ValueError: If `encrypted` and Dask's configuration names no certificates.
+        ValueError: If `workers` is no such number, or `encrypted` and Dask's configuration names no certificates.
         ImportError: If dask-jobqueue is not installed.
     """
+    check_integer("workers", workers, 1)
     from dask_jobqueue import SLURMCluster
 
     security = None

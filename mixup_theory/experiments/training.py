@@ -248,7 +248,7 @@ def _networks(
     if shared.network == "mlp":
         return StackedMLP(weights, shared.loss, dtype, device)
     on_gpu = torch.device(device).type == "cuda"
-    fast = on_gpu and shared.network == "resnet18" and shared.dtype == "float32"
+    coarse = shared.precision == "bf16"
     return SeparateNetworks(
         module,
         weights,
@@ -256,8 +256,8 @@ def _networks(
         dtype,
         device,
         image_shape=IMAGE_SHAPES[shared.dataset],
-        bf16=fast,
-        backend="inductor" if fast else "",
+        bf16=coarse,
+        backend="inductor" if coarse and on_gpu else "",
     )
 
 
