@@ -189,7 +189,8 @@ def _fetch(client: Client, future: Future) -> list[tuple[dict[str, Any], dict[st
     """Fetch what a group sent back; None if its worker died after it, so that Dask trains it again."""
     if future.status == "finished":
         gathered = client.gather([future], asynchronous=True)
-        fetching = asyncio.run_coroutine_threadsafe(gathered, client.loop.asyncio_loop)
+        loop: Any = client.loop
+        fetching = asyncio.run_coroutine_threadsafe(gathered, loop.asyncio_loop)
         try:
             while not fetching.done() and future.status == "finished" and client.status == "running":
                 wait([fetching], timeout=TICK_SECONDS)
