@@ -14,14 +14,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from mixup_theory.experiments import RunConfig, RunResult, grid, run_dataset  # first: it sets how torch waits
+from mixup_theory.experiments import RunConfig, RunResult, grid, run_dataset, train  # first: it sets how torch waits
 
 # isort: split
 import numpy as np
 import psutil
 import torch
 
-from mixup_theory.experiments.cluster import local_cluster
 from mixup_theory.experiments.datasets import Streams
 from mixup_theory.experiments.downloads import MissingData
 from mixup_theory.experiments.draws import draw_epoch
@@ -131,17 +130,19 @@ def compare(case: Case, repeats: int) -> bool:
 
 
 def throughput(repeats: int) -> bool:
-    """Print how many runs a second 8 to 512 of them are trained, and the memory of the largest worker."""
-    base, rates, memory = BASE.replace(hidden=(64, 64), epochs=5), {}, {}
+    """Print how many runs a second 8 to 512 of them are trained: on one core, and beside it on all; and the memory."""
+    base = BASE.replace(hidden=(64, 64), epochs=5)
+    alone, beside, memory = {}, {}, {}
     for count in (8, 32, 128, 512):
         configs = grid(base, seed=range(count))
-        best = min(seconds(lambda configs=configs: together(configs)) for _ in range(repeats))
-        rates[count] = count / best
-        memory[count] = max(psutil.Process(pid).memory_info().rss for pid in local_cluster("cpu", 1).pids()) / 2**20
-    spread = max(rates.values()) / min(rates.values()) - 1
-    listed = ", ".join(f"{n}: {rate / rates[8]:.2f}" for n, rate in rates.items())
-    print(f"training  runs a second, relative to 8 runs, by number of runs: {listed} (target: within 10 %)")
-    print(f"training  memory of a worker in MiB: {', '.join(f'{n}: {size:.0f}' for n, size in memory.items())}")
+        alone[count] = count / min(seconds(lambda configs=configs: train(configs)) for _ in range(repeats))
+        memory[count] = psutil.Process().memory_info().rss / 2**20
+        beside[count] = count / min(seconds(lambda configs=configs: together(configs)) for _ in range(repeats))
+    spread = max(alone.values()) / min(alone.values()) - 1
+    for name, rates, target in (("one core", alone, " (target: within 10 %)"), ("all cores", beside, "")):
+        listed = ", ".join(f"{n}: {rate / alone[8]:.2f}" for n, rate in rates.items())
+        print(f"training  runs a second by number of runs, relative to 8 on one core; {name}: {listed}{target}")
+    print(f"training  memory in MiB: {', '.join(f'{n}: {size:.0f}' for n, size in memory.items())}")
     return spread <= 0.1 and memory[512] <= 1.2 * memory[8]
 
 
