@@ -122,6 +122,8 @@ class Claim:
         profile: At which scale.
         part: The headline part.
         num_parts: How many parts the evidence has.
+        num_holding: How many of them hold, each at its own level.
+        num_failing: How many fail; the rest is open.
         p_value: Of the claim by itself; None for an identity.
         p_adjusted: After Holm's correction over the profile; None before it and for an identity.
         needed_n: For an inconclusive verdict the units that would do; None when no affordable number would.
@@ -144,6 +146,8 @@ class Claim:
     profile: str
     part: str
     num_parts: int
+    num_holding: int
+    num_failing: int
     p_value: float | None
     p_adjusted: float | None
     needed_n: int | None
@@ -185,6 +189,8 @@ class Claim:
             verdict=decision.verdict,
             part=decision.headline_part,
             num_parts=len(decision.parts),
+            num_holding=sum(part.status == "holds" for part in decision.parts),
+            num_failing=sum(part.status == "fails" for part in decision.parts),
             p_value=decision.p_value,
             p_adjusted=p_adjusted,
             needed_n=decision.needed_n,
@@ -223,7 +229,10 @@ class Claim:
 
     def measured_text(self) -> str:
         """Return what was measured, with interval (for an identity the gap), units and headline part."""
-        where = f"; worst of {self.num_parts} parts: {self.part}" if self.num_parts > 1 else ""
+        parts = f"worst of {self.num_parts} parts"
+        if self.verdict != "supported":
+            parts = f"of {self.num_parts} parts {self.num_holding} hold, {self.num_failing} fail; worst"
+        where = f"; {parts}: {self.part}" if self.num_parts > 1 else ""
         if self.kind == "identity":
             assert self.predicted is not None
             gap = abs(self.measured - self.predicted)

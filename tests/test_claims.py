@@ -131,5 +131,9 @@ def test_interval_text_shows_two_digits_of_the_width(mean, low, high, text):
 
 def test_measured_text():
     assert make(Equality(0.05)).measured_text().endswith("(3 seeds; worst of 2 parts: alpha = 2)")
+    parts = [Part.of("first", [0.9, 1.1, 1.0]), Part.of("second", [-2.1, -2.0, -1.9]), Part.of("third", [-9.0, 9.0])]
+    refuted = make(Ordering(), parts)
+    assert (refuted.verdict, refuted.num_parts, refuted.num_holding, refuted.num_failing) == ("refuted", 3, 1, 1)
+    assert refuted.measured_text().endswith("(3 seeds; of 3 parts 1 hold, 1 fail; worst: second)")
     one = [Part.of("only", [0.5, 0.5 + 1e-13], 0.5)]
     assert make(Identity(1e-9), one).measured_text() == "0.5, gap 1.0e-13 (2 seeds)"
